@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+// One package, two modes. With EMBEDDED in the environment it builds the shipped binary as Embedded Swift
+// (whole-module, no runtime); without, the same sources as ordinary Swift, with the tests and the host tools.
+import PackageDescription
+
+let embedded = Context.environment["EMBEDDED"] != nil
+let settings: [SwiftSetting] =
+  [.enableExperimentalFeature("Lifetimes")]
+  + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])] : [])
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+let ground: [Target] = [
+  .target(name: "CSystem"),
+  .systemLibrary(name: "CSodium", path: "Sources/CSodium"),
+  .systemLibrary(name: "CCap", path: "Sources/CCap"),
+  module("Core", []),
+  module("Wire", ["Core"]),
+  module("Crypto", ["Core", "CSodium"]),
+  module("Membership", ["Core", "Wire", "Crypto"]),
+  module("Store", ["Core", "Wire", "Crypto", "Membership"]),
+]
+
+let engines: [Target] = [
+  module("Neighbour", ["Core", "Wire", "Crypto", "Membership"]),
+  module("Beacon", ["Core", "Wire", "Crypto", "Membership"]),
+  module("Topology", ["Core", "Wire"]),
+  module("Onion", ["Core", "Wire", "Crypto"]),
+  module("Session", ["Core", "Wire", "Crypto", "Membership"]),
+  module("Bearer", ["Core", "Wire"]),
+]
+
+let upper: [Target] = [
+  module(
+    "Node",
+    [
+      "Core", "Wire", "Crypto", "Membership", "Store", "Neighbour", "Beacon", "Topology", "Onion", "Session", "Bearer",
+    ]),
+  module("Runtime", ["Core", "Wire", "CSystem", "CCap"]),
+  .executableTarget(
+    name: "Lifeline",
+    dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Bearer", "Onion", "Session", "Node", "Runtime"],
+    swiftSettings: settings,
+    linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap"), .linkedLibrary("m")]),
+]
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(
+    name: name, dependencies: dependencies, swiftSettings: settings,
+    linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap")])
+}
+
+// Only in the ordinary mode: the host tool and the tests.
+let host: [Target] = [
+  .executableTarget(name: "Lab", dependencies: [], swiftSettings: settings),
+  tests("CoreTests", ["Core"]),
+  tests("WireTests", ["Core", "Wire"]),
+  tests("CryptoTests", ["Core", "Crypto"]),
+  tests("MembershipTests", ["Core", "Wire", "Crypto", "Membership"]),
+  tests("StoreTests", ["Core", "Wire", "Crypto", "Membership", "Store"]),
+  tests("BearerTests", ["Core", "Wire", "Bearer"]),
+  tests("NeighbourTests", ["Core", "Wire", "Crypto", "Membership", "Neighbour"]),
+  tests("BeaconTests", ["Core", "Wire", "Crypto", "Membership", "Beacon"]),
+  tests("TopologyTests", ["Core", "Wire", "Topology"]),
+  tests("OnionTests", ["Core", "Wire", "Crypto", "Onion"]),
+  tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session"]),
+  tests("RuntimeTests", ["Core", "Wire", "CSystem", "Runtime"]),
+]
+
+let package = Package(
+  name: "lifeline",
+  products: [.executable(name: "Lifeline", targets: ["Lifeline"])],
+  targets: ground + engines + upper + (embedded ? [] : host)
+)

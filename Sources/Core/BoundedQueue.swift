@@ -1,0 +1,53 @@
+// A first-in first-out ring with a fixed limit. What happens at the limit is the caller's decision: `append` says no.
+
+/// At most `limit` elements; storage grows by doubling up to the limit and is kept.
+public struct BoundedQueue<Element> {
+  private var ring: [Element?] = []
+  private var head = 0
+  public private(set) var count = 0
+  public let limit: Int
+
+  public init(limit: Int) {
+    invariant(limit > 0, "a queue holds at least one element")
+    self.limit = limit
+  }
+
+  public var isEmpty: Bool { count == 0 }
+  public var isFull: Bool { count == limit }
+
+  /// False, and nothing changed, when the queue is full.
+  @discardableResult
+  public mutating func append(_ element: Element) -> Bool {
+    if count == limit { return false }
+    if count == ring.count { grow() }
+    var tail = head + count
+    if tail >= ring.count { tail -= ring.count }
+    ring[tail] = element
+    count += 1
+    return true
+  }
+
+  public mutating func popFirst() -> Element? {
+    if count == 0 { return nil }
+    let element = ring[head]
+    ring[head] = nil
+    head += 1
+    if head == ring.count { head = 0 }
+    count -= 1
+    return element
+  }
+
+  public var first: Element? { count == 0 ? nil : ring[head] }
+
+  public mutating func removeAll() { while popFirst() != nil {} }
+
+  private mutating func grow() {
+    let size = min(limit, max(8, ring.count * 2))
+    var larger: [Element?] = []
+    larger.reserveCapacity(size)
+    for i in 0..<count { larger.append(ring[(head + i) % ring.count]) }
+    for _ in count..<size { larger.append(nil) }
+    ring = larger
+    head = 0
+  }
+}

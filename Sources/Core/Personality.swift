@@ -1,0 +1,132 @@
+// What a running node looks like from below: the contract between Runtime (or the simulator), which owns the clock and
+// the file descriptors, and Node, which owns the protocol. Events and the time go in; outputs and a deadline come out.
+
+/// Runtime's number for one network port, stable while the port exists; never reused within one run.
+public struct PortNumber: Sendable, Equatable, Hashable, Comparable {
+  public var value: UInt16
+  public init(_ value: UInt16) { self.value = value }
+  public static func < (a: PortNumber, b: PortNumber) -> Bool { a.value < b.value }
+}
+
+/// An IEEE 802 MAC address, in the low 48 bits.
+public struct MACAddress: Sendable, Equatable, Hashable {
+  public var value: UInt64
+  public init(_ value: UInt64) { self.value = value & 0xffff_ffff_ffff }
+  /// The nearest-bridge group address, which bridges do not forward (IEEE 802.1Q table 8-1).
+  public static let nearestBridge = MACAddress(0x0180_c200_000e)
+  /// A locally administered group address that unmanaged switches and bridges flood: the slow discovery.
+  public static let wideDiscovery = MACAddress(0x034c_4946_4501)
+}
+
+/// The kind of medium, which sets the default pace of hellos.
+public enum PortMedium: UInt8, Sendable {
+  case ethernet, wireless, tunnel
+}
+
+/// One port as the system shows it now.
+public struct PortStatus: Sendable, Equatable {
+  /// The system's name, at most 15 bytes ASCII.
+  public var name: String
+  public var address: MACAddress
+  /// The largest lifeline frame the port carries, bytes (the link's MTU).
+  public var frameSize: Int
+  /// Administratively up and carrier present.
+  public var isUp: Bool
+  public var medium: PortMedium
+  /// Ports that fail together share it (one physical parent); 0 when it is alone.
+  public var riskGroup: UInt32
+
+  public init(
+    name: String, address: MACAddress, frameSize: Int, isUp: Bool, medium: PortMedium, riskGroup: UInt32
+  ) {
+    self.name = name
+    self.address = address
+    self.frameSize = frameSize
+    self.isUp = isUp
+    self.medium = medium
+    self.riskGroup = riskGroup
+  }
+
+  public static func == (a: PortStatus, b: PortStatus) -> Bool {
+    a.address == b.address && a.frameSize == b.frameSize && a.isUp == b.isUp && a.medium == b.medium
+      && a.riskGroup == b.riskGroup && a.name.utf8.elementsEqual(b.name.utf8)
+  }
+}
+
+public enum LogLevel: UInt8, Sendable, Comparable {
+  case error, warning, notice, info, debug
+  public static func < (a: LogLevel, b: LogLevel) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// What the bearer interface is to look like; Runtime makes it so and keeps it so.
+public struct BearerAddresses: Sendable, Equatable {
+  /// Host order.
+  public var ipv4: UInt32
+  public var ipv4PrefixLength: UInt8
+  /// Network order: byte 0 is the most significant.
+  public var ipv6: Bytes16
+  public var ipv6PrefixLength: UInt8
+
+  public init(ipv4: UInt32, ipv4PrefixLength: UInt8, ipv6: Bytes16, ipv6PrefixLength: UInt8) {
+    self.ipv4 = ipv4
+    self.ipv4PrefixLength = ipv4PrefixLength
+    self.ipv6 = ipv6
+    self.ipv6PrefixLength = ipv6PrefixLength
+  }
+}
+
+/// What a node wants done. Drained until nil after every event.
+public enum NodeOutput {
+  /// A lifeline frame (no Ethernet header; at least 14 bytes of head room) to send. Runtime gives the buffer back to
+  /// the pool after it is sent or dropped.
+  case transmit(PacketBuffer, port: PortNumber, destination: MACAddress)
+  /// A packet for the local IP stack: a 10-byte virtio_net_hdr, then an IP packet of up to 65,535 bytes. Valid only
+  /// until the next call into the node; Runtime writes it at once and does not give it back.
+  case deliver(UnsafeRawBufferPointer)
+  /// The bearer's addresses are known or have changed.
+  case configureBearer(BearerAddresses)
+  /// The store's contents to be written to the nonvolatile file, before any output that follows.
+  case persist([UInt8])
+  /// One line for the log and the event ring.
+  case event(LogLevel, String)
+}
+
+/// A node. `Runtime` is generic over it; nothing here blocks, reads a clock or allocates without bound.
+public protocol Personality: ~Copyable {
+  /// A port appeared or changed.
+  mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant)
+  /// A port is gone.
+  mutating func portVanished(_ port: PortNumber, at now: Instant)
+  /// A lifeline frame arrived (Ethernet header removed). The node takes the buffer over.
+  mutating func receive(_ frame: PacketBuffer, on port: PortNumber, from source: MACAddress, at now: Instant)
+  /// The local IP stack sent a packet: virtio_net_hdr (10 bytes) and IP packet. The bytes are the caller's and may be
+  /// changed in place.
+  mutating func bearerSent(_ packet: UnsafeMutableRawBufferPointer, at now: Instant)
+  mutating func timeout(at now: Instant)
+  mutating func nextOutput() -> NodeOutput?
+  var nextDeadline: Instant? { get }
+  /// The caller's loop was this late; holds are extended, nobody is blamed.
+  mutating func loopWasLate(by lateness: Duration, at now: Instant)
+  /// A request of the control socket; the answer is a whole document (JSON) or an error line.
+  mutating func control(_ request: ControlRequest, at now: Instant) -> ControlAnswer
+  /// The process is about to end: say goodbye to neighbours; outputs are drained once more.
+  mutating func shutdown(at now: Instant)
+}
+
+/// A command of `lifeline ctl`, split into words.
+public struct ControlRequest {
+  public var words: [[UInt8]]
+  /// Bytes handed along, for instance enrolment records read from a USB directory by the client; empty when none.
+  public var attachment: [UInt8]
+  public init(words: [[UInt8]], attachment: [UInt8]) {
+    self.words = words
+    self.attachment = attachment
+  }
+}
+
+public enum ControlAnswer {
+  /// One JSON document, UTF-8.
+  case document([UInt8])
+  /// One line: what was wrong and what to do.
+  case failure(String)
+}

@@ -1,0 +1,3 @@
+@main struct Lab {
+  static func main() {}
+}

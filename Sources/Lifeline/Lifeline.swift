@@ -1,0 +1,5 @@
+import Core
+
+@main struct Lifeline {
+  static func main() {}
+}
