@@ -47,6 +47,19 @@ final class AuthorityState {
     return x ^ (x >> 16)
   }
 
+  /// Forgets a channel's addresses and routes; its number stays taken for this run.
+  func remove(_ channel: Channel) {
+    byID[channel.peer] = nil
+    byIPv4[channel.ipv4] = nil
+    byInterfaceID[channel.interfaceID] = nil
+    if let admission = admissions[channel.number] {
+      bySPI[admission.spi] = nil
+      for route in admission.returnRoutes { returnRoutes[route] = nil }
+    }
+    admissions[channel.number] = nil
+    challenged.removeAll { $0 == channel.number }
+  }
+
   var nextDeadline: Instant? {
     var deadline: Instant? = recomputeDue == .never ? nil : recomputeDue
     for number in challenged {

@@ -55,29 +55,31 @@ public struct Node: Personality, ~Copyable {
   var isEnding = false
 
   /// - Parameters:
-  ///   - contents: the store, which must hold a network descriptor.
+  ///   - contents: the store; its boot count was raised for this run already.
   ///   - seed: 32 bytes of the kernel's entropy, or of a simulator's.
-  public init(contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant) throws(NodeError) {
-    guard let descriptor = contents.descriptor else { throw .notProvisioned }
+  public init(contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant) {
+    let descriptor = contents.descriptor
     self.pool = pool
     self.contents = contents
     self.descriptor = descriptor
     identity = contents.identity
     entropy = Entropy(seed: seed)
     startedAt = now
-    authorityIndex = descriptor.index(of: contents.identity.id).map { Int($0) }
+    authorityIndex = contents.authorityIndex.map { Int($0) }
     neighbour = NeighbourEngine(
       configuration: NeighbourConfiguration(
-        id: contents.identity.id, agreement: contents.identity.agreement, networkID: descriptor.networkID.bytes,
-        descriptor: descriptor, certificate: contents.certificate),
+        id: contents.identity.id, agreement: contents.identity.agreement, descriptor: descriptor,
+        certificate: contents.certificate),
       entropy: entropy.fork(), startingAt: now)
     beacon = BeaconEngine(
-      networkID: descriptor.networkID.bytes,
-      authorities: descriptor.authorities.map { ($0.id, $0.signingKey) }, own: authorityIndex, entropy: entropy.fork())
+      network: descriptor.networkID.bytes,
+      authorities: descriptor.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) },
+      ownKey: contents.authorityIndex == nil ? nil : contents.identity.signing, entropy: entropy.fork())
+    beacon.epoch = descriptor.epoch
     currentTime = now
-    for (index, entry) in descriptor.authorities.enumerated() where index != authorityIndex {
+    for entry in descriptor.authorities where entry.id != contents.identity.id {
       let channel = Channel(
-        number: UInt32(channels.count), peer: entry.id, authorityIndex: index, isUplink: true)
+        number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true)
       channel.name = Array(entry.name.bytes)
       channel.role = .authority
       channel.ipv4 = entry.ipv4
@@ -88,12 +90,6 @@ public struct Node: Personality, ~Copyable {
     configureBearer()
     settle(at: now)
   }
-}
-
-/// Why a node cannot start from a store.
-public enum NodeError: Error, Equatable {
-  /// The store holds no network: it was never enrolled or founded.
-  case notProvisioned
 }
 
 /// What this node refused or dropped, by name; the engines' own counters stand beside these in `ctl counters`.
@@ -222,9 +218,9 @@ extension Node {
       case .adjacencyDown(let number, let reason):
         topologyIsDirty = true
         beacon.adjacencyDown(number)
-        reportAdjacency(number, isUp: false, reason: reason.description)
+        reportAdjacency(number, isUp: false, reason: text(reason.text))
       case .adjacencyChanged: topologyIsDirty = true
-      case .strangerHeard(let number): beacon.adjacencyUp(number, at: now)
+      case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
       case .strangerGone(let number): beacon.adjacencyDown(number)
       case .event(let level, let text): report(level, text)
       }
@@ -243,11 +239,12 @@ extension Node {
         for adjacency in neighbour.adjacencies where adjacency.number != except {
           sendBeacon(content, on: adjacency.number, at: now)
         }
-      case .newest(let index, let boot, _, _, _, _): beaconHeard(authority: index, boot: boot, at: now)
-      case .newBoot(let index):
-        report(.notice, "authority \(authorityName(index)) has started anew")
+      case .newest(let position, let boot, _, _, _, _):
+        beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, at: now)
+      case .newBoot(let position):
+        report(.notice, "authority \(authorityName(authorityIndex(atPosition: position))) has started anew")
       case .bootJumped(let boot):
-        contents.bootCount = boot
+        contents.jumpBoot(to: boot)
         persist()
         report(.warning, "this authority's boot count was behind its network's: set to \(boot)")
       case .event(let level, let text): report(level, text)
@@ -284,8 +281,14 @@ extension Node {
   // MARK: Words
 
   func authorityName(_ index: Int) -> String {
-    guard index < descriptor.authorities.count else { return "?" }
-    return descriptor.authorities[index].name.description
+    descriptor.authority(at: UInt8(truncatingIfNeeded: index))?.name.description ?? "?"
+  }
+
+  /// The beacon engine counts MAs by their place in the descriptor's list; everything else by their stable index.
+  func authorityIndex(atPosition position: Int) -> Int { Int(descriptor.authorities[position].index) }
+
+  func beaconPosition(_ index: Int) -> Int {
+    descriptor.authorities.firstIndex { Int($0.index) == index } ?? 0
   }
 
   func portName(_ port: PortNumber) -> String { portNames[port]?.name ?? "?" }
@@ -326,7 +329,7 @@ extension Node {
   func ownAddresses() -> BearerAddresses? {
     let ipv4: UInt32
     if let own = authorityIndex {
-      ipv4 = descriptor.authorities[own].ipv4
+      ipv4 = descriptor.authority(at: UInt8(own))?.ipv4 ?? 0
     } else if let opening = contents.opening {
       ipv4 = opening.ipv4
     } else {

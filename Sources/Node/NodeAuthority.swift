@@ -22,7 +22,9 @@ extension Node {
       state.byIPv4[uplink.channel.ipv4] = uplink.channel.number
       state.byInterfaceID[uplink.channel.interfaceID] = uplink.channel.number
     }
-    for member in contents.members where member.state == .active { _ = channel(for: member) }
+    for member in contents.authority.members where member.state == .active && member.id != identity.id {
+      _ = channel(for: member)
+    }
   }
 
   /// The channel of a member, made when there is none; nil at the limit.
@@ -39,11 +41,11 @@ extension Node {
     let channel = Channel(
       number: UInt32(channels.count), peer: member.id, authorityIndex: authority.index, isUplink: false)
     channel.name = member.name.bytes
-    channel.role = member.role
-    channel.ipv4 = member.ipv4
+    channel.role = member.certificate.role
+    channel.ipv4 = member.opening.ipv4
     channels.append(channel)
     authority.byID[member.id] = channel.number
-    authority.byIPv4[member.ipv4] = channel.number
+    authority.byIPv4[member.opening.ipv4] = channel.number
     authority.byInterfaceID[channel.interfaceID] = channel.number
     let admission = Admission()
     admission.certificate = member.certificate.encode()
@@ -110,7 +112,7 @@ extension Node {
       counters.relayInvalid &+= 1
       return
     }
-    guard let member = contents.member(request.id), member.state == .active, !descriptor.isRevoked(request.id),
+    guard let member = contents.authority.member(request.id), member.state == .active, !descriptor.isRevoked(request.id),
       let channel = channel(for: member), let admission = authority.admissions[channel.number]
     else {
       counters.strangersRefused &+= 1
@@ -124,7 +126,7 @@ extension Node {
       do throws(SessionHandshakeError) {
         admission.challenge = try SessionChallenge(
           network: descriptor.networkID.bytes, authority: identity.id, authorityKey: identity.agreement,
-          component: request.id, componentKey: member.agreementKey, nonce: request.nonce, epoch: epoch,
+          component: request.id, componentKey: member.certificate.agreementKey, nonce: request.nonce, epoch: epoch,
           spi: freshSPI(), entropy: &entropy)
       } catch {
         counters.handshakeRefused &+= 1
@@ -188,10 +190,9 @@ extension Node {
     authority.bySPI[keys.spi] = channel.number
     channel.adopt(SecureSession(keys: keys), at: now)
     channel.carrier = admission.challengeCarrier
-    let own = descriptor.authorities[authority.index]
     let message = Welcome(
       epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
-      authorityIPv4: own.ipv4, authorityName: Array(own.name.bytes))
+      authorityIPv4: ownIPv4, authorityName: contents.name.bytes)
     _ = channel.stream.send(message.encode())
     // Its ways, and every way through it, hang on the key that has just changed.
     admission.routeIsStale = true

@@ -57,7 +57,7 @@ extension Node {
         return
       }
       buffer.count = offset + session.seal(sealedAt, count: count, space: space)
-      sendOnion(buffer, size: route.size, class: onionClass, on: channel.routeEgress, at: now)
+      sendOnion(buffer, size: route.size, on: channel.routeEgress, at: now)
     }
     if route.isWornOut { routeWornOut(channel, at: now) }
   }
@@ -207,7 +207,7 @@ extension Node {
   }
 
   var ownIPv4: UInt32 {
-    if let own = authorityIndex { return descriptor.authorities[own].ipv4 }
+    if let own = authorityIndex { return descriptor.authority(at: UInt8(own))?.ipv4 ?? 0 }
     return contents.opening?.ipv4 ?? 0
   }
 

@@ -63,9 +63,9 @@ extension Node {
   private mutating func receiveOnion(_ frame: PacketBuffer, on adjacency: UInt16, at now: Instant) {
     let size = OnionSize(code: frame.bytes[0] >> 1)
     switch relay.process(frame, size: size, ingress: adjacency, at: now) {
-    case .forward(let egress, let onionClass):
+    case .forward(let egress, _):
       counters.relayed &+= 1
-      sendOnion(frame, size: size, class: onionClass, on: egress, at: now)
+      sendOnion(frame, size: size, on: egress, at: now)
     case .deliver(let onionClass, let route):
       let channel: Channel?
       if onionClass.authority == authorityIndex {
@@ -85,14 +85,10 @@ extension Node {
 
   /// Seals a frame whose onion header is ready, and sends it; takes the buffer over.
   mutating func sendOnion(
-    _ frame: PacketBuffer, size: OnionSize, class onionClass: OnionClass, on egress: UInt16, at now: Instant
+    _ frame: PacketBuffer, size: OnionSize, on egress: UInt16, at now: Instant
   ) {
     var frame = frame
-    let encryptAll = onionClass.traffic != .bulk
-    guard
-      let destination = neighbour.sealOnion(
-        &frame, sizeCode: size.code, encryptAll: encryptAll, on: egress, at: now)
-    else {
+    guard let destination = neighbour.sealOnion(&frame, sizeCode: size.code, on: egress, at: now) else {
       counters.noAdjacency &+= 1
       pool.give(frame)
       return
@@ -152,7 +148,7 @@ extension Node {
       pool.give(buffer)
       return
     }
-    bytes.withUnsafeBufferPointer { buffer.bytes.update(from: $0.baseAddress!, count: $0.count) }
+    bytes.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     buffer.count = bytes.count
     emit(.transmit(buffer, port: port, destination: destination))
   }
@@ -193,7 +189,7 @@ extension Node {
 
   private mutating func sendSealed(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
     let routeIsUsable =
-      channel.route != nil && (neighbour.adjacency(channel.routeEgress)?.isUp ?? false)
+      channel.route != nil && neighbour.adjacency(channel.routeEgress)?.state == .up
       && (attempt % 2 == 1 || !channel.isUplink)
     if routeIsUsable, let route = channel.route {
       sendByRoute(sealed, route, on: channel, at: now)
@@ -214,7 +210,9 @@ extension Node {
     }
   }
 
-  func authorityID(_ channel: Channel) -> ComponentID { descriptor.authorities[channel.authorityIndex].id }
+  func authorityID(_ channel: Channel) -> ComponentID {
+    channel.isUplink ? channel.peer : identity.id
+  }
 
   private mutating func sendByRoute(_ sealed: [UInt8], _ route: OnionBuilder, on channel: Channel, at now: Instant) {
     guard var buffer = pool.take() else {
@@ -226,7 +224,7 @@ extension Node {
       pool.give(buffer)
       return
     }
-    sealed.withUnsafeBufferPointer { (buffer.bytes + offset).update(from: $0.baseAddress!, count: $0.count) }
+    sealed.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes + offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     buffer.count = offset + sealed.count
     let onionClass = OnionClass(
       traffic: .control, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
@@ -234,19 +232,21 @@ extension Node {
       pool.give(buffer)
       return
     }
-    sendOnion(buffer, size: route.size, class: onionClass, on: channel.routeEgress, at: now)
+    sendOnion(buffer, size: route.size, on: channel.routeEgress, at: now)
   }
 
   /// Along the newest beacon's tree to the MA.
   private mutating func sendToward(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
-    guard let newest = beacon.newest(authority: channel.authorityIndex), let session = channel.session else {
+    guard let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex)),
+      let adjacency = newest.adjacency, let session = channel.session
+    else {
       counters.towardNoTree &+= 1
       return
     }
     let message = TowardMessage(
       authority: authorityID(channel), boot: newest.boot, counter: newest.counter, budget: TowardMessage.fullBudget,
       spi: session.keys.spi, sealed: sealed)
-    sendLink(subtype: LinkSubtype.toward, message.encode(), on: newest.adjacency, at: now)
+    sendLink(subtype: LinkSubtype.toward, message.encode(), on: adjacency, at: now)
   }
 
   private mutating func receiveToward(_ bytes: [UInt8], on adjacency: UInt16, at now: Instant) {
@@ -271,7 +271,7 @@ extension Node {
       return
     }
     guard
-      let next = beacon.treeAdjacency(authority: index, boot: message.boot, counter: message.counter),
+      let next = beacon.treeAdjacency(authority: beaconPosition(index), boot: message.boot, counter: message.counter),
       next != adjacency
     else {
       counters.towardNoTree &+= 1
@@ -299,7 +299,7 @@ extension Node {
       pool.give(buffer)
       return
     }
-    sealed.withUnsafeBufferPointer { buffer.bytes.update(from: $0.baseAddress!, count: $0.count) }
+    sealed.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     buffer.count = sealed.count
     receiveSealed(buffer, at: 0, on: channel, now)
   }

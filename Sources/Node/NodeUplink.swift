@@ -7,6 +7,7 @@ import Membership
 import Neighbour
 import Onion
 import Session
+import Store
 import Topology
 import Wire
 
@@ -56,16 +57,18 @@ extension Node {
 
   mutating func tendUplink(_ uplink: Uplink, at now: Instant) {
     let channel = uplink.channel
-    let newest = beacon.newest(authority: channel.authorityIndex)
+    let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex))
     uplink.needsSession =
       channel.session == nil || channel.stream.hasGivenUp || (newest.map { $0.boot != uplink.sessionBoot } ?? false)
     if uplink.needsSession {
       guard now >= uplink.attachDue else { return }
-      guard let newest, !beacon.isSilent(authority: channel.authorityIndex, at: now) else {
+      guard let adjacency = newest?.adjacency,
+        !beacon.isSilent(authority: beaconPosition(channel.authorityIndex), at: now)
+      else {
         uplink.attachDue = now + Uplink.longestAttachDelay
         return
       }
-      sendAttach(uplink, on: newest.adjacency, at: now)
+      sendAttach(uplink, on: adjacency, at: now)
       uplink.attachDue = now + uplink.attachDelay
       uplink.attachDelay = min(uplink.attachDelay * 2, Uplink.longestAttachDelay)
     } else if now >= uplink.lsaDue {
@@ -142,14 +145,14 @@ extension Node {
     guard uplink.isReady else { return }
     for held in relayDesk.takeHeld(authorityIndex: uplink.channel.authorityIndex) {
       let view = neighbour.adjacency(held.adjacency)
-      relayUp(held.message, on: held.adjacency, view?.id, view?.isUp ?? false, uplink, at: now)
+      relayUp(held.message, on: held.adjacency, view?.id, view?.state == .up, uplink, at: now)
     }
   }
 
   private mutating func answerChallenge(
     _ message: RelayMessage, _ uplink: Uplink, on adjacency: UInt16, at now: Instant
   ) {
-    let entry = descriptor.authorities[uplink.channel.authorityIndex]
+    guard let entry = descriptor.authority(at: UInt8(uplink.channel.authorityIndex)) else { return }
     if message.body != uplink.lastChallenge || uplink.channel.pendingSession == nil {
       let answer: SessionAnswer
       do throws(SessionHandshakeError) {
@@ -180,7 +183,7 @@ extension Node {
     guard let pending = channel.pendingSession, let uplink = uplink(channel.authorityIndex) else { return }
     channel.adopt(pending, at: now)
     relay.setKey(pending.keys.onion, authority: channel.authorityIndex, at: now)
-    uplink.sessionBoot = beacon.newest(authority: channel.authorityIndex)?.boot ?? uplink.attachBoot
+    uplink.sessionBoot = beacon.newest(authority: beaconPosition(channel.authorityIndex))?.boot ?? uplink.attachBoot
     uplink.nonce = entropy.bytes16()
     uplink.lastChallenge = []
     uplink.attachDelay = Uplink.firstAttachDelay
@@ -194,7 +197,7 @@ extension Node {
 
   private mutating func sendLSA(_ uplink: Uplink, at now: Instant) {
     let advertisement = ownAdvertisement()
-    if uplink.channel.stream.send(advertisement.encode(typed: true)) {
+    if uplink.channel.stream.send([ControlType.lsa.rawValue] + advertisement.encode()) {
       uplink.lsaSentAt = now
       uplink.lsaDue = now + Uplink.lsaInterval
     } else {
@@ -214,13 +217,13 @@ extension Node {
 
   func ownAdjacencies() -> [LinkStateAdvertisement.Adjacency] {
     var list: [LinkStateAdvertisement.Adjacency] = []
-    for view in neighbour.adjacencies where view.isUp {
+    for view in neighbour.adjacencies where view.state == .up {
       list.append(
         LinkStateAdvertisement.Adjacency(
           number: view.number, neighbour: view.id, neighbourNumber: view.neighbourNumber,
-          frameSize: UInt16(clamping: view.frameSize), cost: UInt16(clamping: view.cost),
+          frameSize: UInt16(clamping: view.frameSize), cost: view.cost,
           riskGroup: portNames[view.port]?.riskGroup ?? 0,
-          roundTrip: UInt32(clamping: view.roundTrip.microseconds),
+          roundTrip: view.roundTrip,
           losses: UInt32(truncatingIfNeeded: view.losses), label: PortLabel(portName(view.port))))
     }
     return list
@@ -277,7 +280,12 @@ extension Node {
         return
       }
       if let known = contents.certificate, known.encode() == message.certificate { return }
-      contents.install(certificate: certificate, opening: opening)
+      do throws(StoreError) {
+        try contents.install(certificate, opening)
+      } catch {
+        report(.error, "the certificate cannot be stored: \(error.description)")
+        return
+      }
       persist()
       neighbour.update(descriptor: descriptor, certificate: certificate, at: now)
       report(.notice, "member of \(descriptor.domain.description) as \(opening.name.description)")

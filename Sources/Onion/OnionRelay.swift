@@ -7,6 +7,17 @@ import Crypto
 /// Why a frame was refused at this hop.
 public enum OnionRefusal: UInt8, Sendable, CaseIterable {
   case short, unknownClass, noKey, wrongMAC, replayed
+
+  /// As `lifeline ctl` shows it.
+  public var name: StaticString {
+    switch self {
+    case .short: "short"
+    case .unknownClass: "unknown-class"
+    case .noKey: "no-key"
+    case .wrongMAC: "wrong-mac"
+    case .replayed: "replayed"
+    }
+  }
 }
 
 public enum OnionVerdict {

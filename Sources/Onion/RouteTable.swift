@@ -17,7 +17,7 @@ public struct RouteTable: ~Copyable {
     var entryKey = Bytes32()
     var macKey = Bytes16()
     var lastUsed: UInt64 = 0
-    var window = CounterWindow()
+    var window = ReplayWindow<17>()
   }
 
   /// 4,096 records × 232 B = 928 KiB at the most; half of it is filled before the table grows.
@@ -75,7 +75,7 @@ public struct RouteTable: ~Copyable {
     }
     records[index] = Record(
       route: route, authority: UInt8(authority), inUse: true, ingress: ingress, egress: egress, egressPad: egressPad,
-      entryKey: entryKey, macKey: macKey, lastUsed: now.nanoseconds, window: CounterWindow())
+      entryKey: entryKey, macKey: macKey, lastUsed: now.nanoseconds, window: ReplayWindow<17>())
     return index
   }
 
@@ -131,36 +131,6 @@ public struct RouteTable: ~Copyable {
   /// False when the counter was seen, or is older than the window.
   mutating func accept(_ i: Int, counter: UInt32, at now: Instant) -> Bool {
     records[i].lastUsed = now.nanoseconds
-    return records[i].window.accept(counter)
-  }
-}
-
-/// A sliding window of 1,024 counters held inline: 17 × 8 bytes.
-struct CounterWindow {
-  private var highest: UInt32 = 0
-  private var words = InlineArray<17, UInt64>(repeating: 0)
-
-  /// The windows slides in whole words of 64, so one word more than the promise is kept.
-  static let size: UInt32 = 1_024
-
-  mutating func accept(_ counter: UInt32) -> Bool {
-    if counter == 0 { return false }
-    if counter > highest {
-      let from = highest >> 6
-      let to = counter >> 6
-      if to - from >= 17 {
-        for i in 0..<17 { words[i] = 0 }
-      } else if to > from {
-        for word in (from + 1)...to { words[Int(word % 17)] = 0 }
-      }
-      highest = counter
-    } else if highest - counter >= CounterWindow.size {
-      return false
-    }
-    let index = Int((counter >> 6) % 17)
-    let bit: UInt64 = 1 << UInt64(counter & 63)
-    if words[index] & bit != 0 { return false }
-    words[index] |= bit
-    return true
+    return records[i].window.accept(UInt64(counter))
   }
 }

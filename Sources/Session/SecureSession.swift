@@ -21,7 +21,17 @@ public enum SessionLayout {
 }
 
 public enum SessionRefusal: UInt8, Sendable, CaseIterable {
-  case short, reservedBits, replayed, wrongTag, noKey
+  case short, reservedBits, replayed, wrongTag
+
+  /// As `lifeline ctl` shows it.
+  public var name: StaticString {
+    switch self {
+    case .short: "short"
+    case .reservedBits: "reserved-bits"
+    case .replayed: "replayed"
+    case .wrongTag: "wrong-tag"
+    }
+  }
 }
 
 public enum SessionOpening {
@@ -34,9 +44,9 @@ public enum SessionOpening {
 public final class SecureSession {
   public let keys: SessionKeys
   private var sent: InlineArray<3, UInt64> = [0, 0, 0]
-  private var control = ReplayWindow(bits: 1_024)
-  private var protected = ReplayWindow(bits: 8_192)
-  private var bulk = ReplayWindow(bits: 8_192)
+  private var control = ReplayWindow<17>()
+  private var protected = ReplayWindow<129>()
+  private var bulk = ReplayWindow<129>()
 
   public init(keys: SessionKeys) { self.keys = keys }
 
@@ -77,11 +87,11 @@ public final class SecureSession {
   }
 
   @inline(__always)
-  private func open(
+  private func open<let words: Int>(
     _ frame: UnsafeMutablePointer<UInt8>, _ count: Int, _ space: SequenceSpace, _ low: UInt32,
-    _ window: inout ReplayWindow
+    _ window: inout ReplayWindow<words>
   ) -> SessionOpening {
-    let sequence = window.reconstruct(low)
+    let sequence = window.reconstruct(low: low)
     guard window.check(sequence) else { return .refused(.replayed) }
     let plain = count - SessionLayout.header - SessionLayout.tag
     guard

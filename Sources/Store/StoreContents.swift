@@ -82,6 +82,9 @@ public struct StoreContents {
   /// At every start of a personality, written before anything is sent.
   public mutating func bumpBoot() { if bootCount < .max { bootCount += 1 } }
 
+  /// The network has seen a higher count of this node's than the store holds: it was set back. Never lowers it.
+  public mutating func jumpBoot(to boot: UInt32) { bootCount = max(bootCount, boot) }
+
   /// Asks again, perhaps under another name or with another secret. Only before a certificate came.
   public mutating func askAgain(as name: NodeName, with secret: EnrolmentSecret) throws(StoreError) {
     if isEnrolled || secret.networkID != networkID { throw .alreadyEnrolled }
