@@ -91,7 +91,7 @@ public enum PasswordSeal {
   }
 
   /// Argon2id version 1.3, one lane. Nil when the passphrase is empty or memory is short.
-  private static func stretch(
+  static func stretch(
     _ passphrase: [UInt8], _ salt: Bytes16, passes: UInt32, memoryKibibytes: UInt32
   ) -> Bytes32? {
     if passphrase.isEmpty { return nil }
