@@ -47,7 +47,7 @@ struct DiscoverFrame: Equatable {
     var writer = ByteWriter(reserving: Self.headSize + certificate.count)
     writer.u8(FrameHead(.discover).byte)
     writer.u8(Self.version)
-    writer.u8(flags.rawValue)
+    writer.u8(flags)
     writer.u16(port)
     writer.u64(network)
     writer.u32(epoch)

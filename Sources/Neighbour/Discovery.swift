@@ -13,7 +13,7 @@ extension NeighbourEngine {
     if now >= port.pointee.nextDiscover {
       let isAlone = !hasLiveNeighbour(port)
       let isBurst = port.pointee.burstLeft > 0
-      sendDiscover(port, isWide: false, wantsAnswer: isAlone || isBurst, to: .nearestBridge, at: now)
+      sendDiscover(port, isWide: false, wantsAnswer: isAlone, to: .nearestBridge, at: now)
       if isBurst { port.pointee.burstLeft -= 1 }
       if port.pointee.burstLeft > 0 {
         port.pointee.nextDiscover = now + LinkProtocol.discoverBurstGap
@@ -54,7 +54,8 @@ extension NeighbourEngine {
       counters.answersWithheld &+= 1
       return
     }
-    sendDiscover(port, isWide: isWide, wantsAnswer: false, to: isWide ? address ?? .wideDiscovery : .nearestBridge, at: now)
+    sendDiscover(
+      port, isWide: isWide, wantsAnswer: false, to: isWide ? address ?? .wideDiscovery : .nearestBridge, at: now)
   }
 
   /// A protected frame for which there is no key: the neighbour may have one we lost. Asks it to show itself.

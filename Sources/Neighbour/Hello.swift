@@ -2,6 +2,7 @@
 
 import Core
 import Crypto
+import Membership
 import Wire
 
 extension NeighbourEngine {

@@ -69,7 +69,9 @@ extension NeighbourEngine {
     let agreed = min(adjacency.pointee.port.pointee.frameSize, adjacency.pointee.peerFrameSize)
     let before = adjacency.pointee.frameSize
     if !adjacency.pointee.peerHearsUs { return false }
-    let passes = now < adjacency.pointee.judgeLargeFrom ? max(agreed, adjacency.pointee.peerLargest) : adjacency.pointee.peerLargest
+    let passes =
+      now < adjacency.pointee.judgeLargeFrom
+      ? max(agreed, adjacency.pointee.peerLargest) : adjacency.pointee.peerLargest
     if passes >= agreed {
       adjacency.pointee.frameSize = agreed
       adjacency.pointee.isLargeLost = false

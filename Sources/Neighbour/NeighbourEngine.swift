@@ -32,7 +32,9 @@ public struct NeighbourEngine: ~Copyable {
     self.configuration = configuration
     self.entropy = entropy
     startedAt = now
-    network = configuration.descriptor.networkID.bytes.withBytes { UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4)) }
+    network = configuration.descriptor.networkID.bytes.withBytes {
+      UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4))
+    }
     ownCertificate = configuration.certificate?.encode() ?? []
   }
 
