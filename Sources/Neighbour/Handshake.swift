@@ -237,7 +237,6 @@ extension NeighbourEngine {
     adjacency.pointee.rekeyAt =
       configuration.id < adjacency.pointee.id ? now + configuration.rekeyAge : .never
     adjacency.pointee.probePending = false
-    adjacency.pointee.countsKnown = false
     counters.keysProved &+= 1
     let changed =
       adjacency.pointee.peerNumber != candidate.payload.adjacency

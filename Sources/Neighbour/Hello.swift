@@ -164,7 +164,9 @@ extension NeighbourEngine {
     if isNewest && isCurrent { adjacency.pointee.peerInterval = hello.interval }
     noteAuthentic(adjacency, count: length, at: now)
     if isNewest && isCurrent { take(hello, adjacency, at: now) }
-    evaluate(adjacency, at: now)
+    let burst = evaluate(adjacency, at: now)
+    // The other end waits for a hello under the new key to take it for its own sending.
+    if !wasProved && !burst { sendChangeBurst(adjacency, at: now) }
     if isNewest && isCurrent && hello.flags & HelloFrame.Flag.answerNow != 0 && !adjacency.pointee.isLeaving
       && adjacency.pointee.answers.take(at: now)
     {
@@ -203,7 +205,9 @@ extension NeighbourEngine {
     adjacency.pointee.peerFrameSize = Int(hello.frameSize)
     adjacency.pointee.peerLargest = Int(hello.largest)
     let hearsUs = hello.flags & HelloFrame.Flag.hearsYou != 0
-    if hearsUs && !adjacency.pointee.peerHearsUs {
+    // When it begins to hear us, now or after a restart, it has had no time to hear a large frame.
+    let startedAnew = noteLosses(adjacency, peerSent: hello.sent)
+    if startedAnew || (hearsUs && !adjacency.pointee.peerHearsUs) {
       adjacency.pointee.judgeLargeFrom = now + LinkProtocol.fullSizePace * Int64(LinkProtocol.largestTurns)
       adjacency.pointee.nextFullSize = now
     }
@@ -217,7 +221,6 @@ extension NeighbourEngine {
       adjacency.pointee.probePending = false
       noteRoundTrip(adjacency, now - adjacency.pointee.probeSent)
     }
-    noteLosses(adjacency, peerSent: hello.sent)
   }
 
   /// The answer may have waited for the neighbour's tick; so a shorter time counts at once, a longer one by an eighth.
@@ -228,19 +231,21 @@ extension NeighbourEngine {
     adjacency.pointee.roundTrip = UInt32(truncatingIfNeeded: next)
   }
 
-  /// Frames the neighbour counts as sent, less those that came; what is late pays back when it comes.
-  private func noteLosses(_ adjacency: AdjacencyPointer, peerSent: UInt32) {
+  /// Frames the neighbour counts as sent, less those that came; what is late pays back when it comes. True when the
+  /// neighbour's count went back: it has started anew.
+  private func noteLosses(_ adjacency: AdjacencyPointer, peerSent: UInt32) -> Bool {
     let received = adjacency.pointee.received
+    var startedAnew = false
     if adjacency.pointee.countsKnown {
       let sent = peerSent &- adjacency.pointee.lastPeerSent
       let came = received &- adjacency.pointee.lastReceived
-      if sent < 0x8000_0000 {
-        adjacency.pointee.lossBalance &+= Int64(sent) &- Int64(truncatingIfNeeded: came)
-      }
+      startedAnew = sent >= 0x8000_0000
+      if !startedAnew { adjacency.pointee.lossBalance &+= Int64(sent) &- Int64(truncatingIfNeeded: came) }
     }
     adjacency.pointee.countsKnown = true
     adjacency.pointee.lastPeerSent = peerSent
     adjacency.pointee.lastReceived = received
+    return startedAnew
   }
 
   // MARK: - What was heard

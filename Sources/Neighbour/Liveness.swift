@@ -4,8 +4,10 @@
 import Core
 
 extension NeighbourEngine {
-  mutating func evaluate(_ adjacency: AdjacencyPointer, at now: Instant) {
-    guard adjacency.pointee.hasKey else { return }
+  /// True when a burst of hellos told the neighbour of a change.
+  @discardableResult
+  mutating func evaluate(_ adjacency: AdjacencyPointer, at now: Instant) -> Bool {
+    guard adjacency.pointee.hasKey else { return false }
     let port = adjacency.pointee.port
     let isHeard = port.pointee.isUp && !adjacency.pointee.isLeaving && now < adjacency.pointee.hearingUntil
     var changed = false
@@ -41,6 +43,7 @@ extension NeighbourEngine {
       changed = true
     }
     if changed { sendChangeBurst(adjacency, at: now) }
+    return changed
   }
 
   private func whyDown(_ adjacency: AdjacencyPointer) -> AdjacencyDownReason? {
