@@ -49,9 +49,16 @@ extension NeighbourEngine {
   ) throws(NeighbourRefusal) -> NeighbourVerdict {
     let headerEnd = LinkHeader.onionHeaderEnd(sizeCode: head.sizeCode)
     if count < headerEnd + LinkHeader.endToEndSize { throw .truncated }
-    let adjacency = try keyed(source, on: port, phase: head.phase, at: now)
+    let adjacency = try known(source, on: port, at: now)
     let key = adjacency.pointee.keys + Int(head.phase)
-    let counter = try authenticate(p, taggedEnd: headerEnd, key)
+    var opened = Self.authenticate(p, taggedEnd: headerEnd, key)
+    if case .refused(let reason) = opened {
+      let candidate = try candidateKey(of: adjacency, phase: head.phase, else: reason, at: now)
+      opened = Self.authenticate(p, taggedEnd: headerEnd, candidate)
+      guard case .authentic = opened else { throw reason }
+      prove(adjacency, at: now)
+    }
+    guard case .authentic(let counter) = opened else { throw .badTag }
     key.pointee.decrypt(p, encryptedEnd: headerEnd, counter: counter)
     if !Self.isBulk(p) {
       // The rest is encrypted too, with the same key stream further on: back, and the whole frame.
@@ -67,19 +74,19 @@ extension NeighbourEngine {
     at now: Instant
   ) throws(NeighbourRefusal) -> NeighbourVerdict {
     if count < ContentFrame.linkedContent { throw .truncated }
-    let adjacency = try keyed(source, on: port, phase: head.phase, at: now)
+    let adjacency = try known(source, on: port, at: now)
     let key = adjacency.pointee.keys + Int(head.phase)
-    // The medium may have padded the frame, and the length that tells is encrypted; until the tag is checked it is only
-    // a number that must lie within the frame.
-    let counter = key.pointee.window.reconstruct(low: loadBig32(p + LinkHeader.counter))
-    key.pointee.decrypt(p, encryptedEnd: ContentFrame.linkedContent, counter: counter)
-    let length = Int(loadBig16(p + 16))
-    key.pointee.decrypt(p, encryptedEnd: ContentFrame.linkedContent, counter: counter)
-    let end = min(ContentFrame.linkedContent + length, count)
-    _ = try authenticate(p, taggedEnd: end, key)
+    var (opened, length) = Self.authenticateLinked(p, count: count, key)
+    if case .refused(let reason) = opened {
+      let candidate = try candidateKey(of: adjacency, phase: head.phase, else: reason, at: now)
+      (opened, length) = Self.authenticateLinked(p, count: count, candidate)
+      guard case .authentic = opened else { throw reason }
+      prove(adjacency, at: now)
+    }
+    guard case .authentic(let counter) = opened else { throw .badTag }
+    let end = ContentFrame.linkedContent + length
     key.pointee.decrypt(p, encryptedEnd: end, counter: counter)
     noteFrame(adjacency, count: end, at: now)
-    if ContentFrame.linkedContent + length > count { throw .truncated }
     let subtype = p[15]
     if subtype < ContentSubtype.beacon || subtype > ContentSubtype.toward { throw .invalidField }
     return .linked(
@@ -102,33 +109,67 @@ extension NeighbourEngine {
       adjacency: UInt16(adjacency.pointee.number), subtype: subtype, offset: ContentFrame.openContent, count: length)
   }
 
-  /// The neighbour at this address, when it has a live key of this phase.
   @inline(__always)
-  private mutating func keyed(
-    _ source: MACAddress, on port: PortPointer, phase: UInt8, at now: Instant
+  private mutating func known(
+    _ source: MACAddress, on port: PortPointer, at now: Instant
   ) throws(NeighbourRefusal) -> AdjacencyPointer {
     guard let adjacency = tables.find(source, on: port) else {
       askAnew(port, at: now)
       throw .unknownNeighbour
     }
-    if !adjacency.pointee.keys[Int(phase)].isLive {
-      if !adjacency.pointee.isHeard { askAnew(port, at: now) }
-      throw .noKey
-    }
     return adjacency
   }
 
+  private enum Authenticated {
+    case authentic(counter: UInt64)
+    case refused(NeighbourRefusal)
+  }
+
+  /// Checks tag and counter, and takes the counter in.
   @inline(__always)
-  private func authenticate(
+  private static func authenticate(
     _ p: UnsafeMutablePointer<UInt8>, taggedEnd: Int, _ key: UnsafeMutablePointer<LinkKey>
-  ) throws(NeighbourRefusal) -> UInt64 {
+  ) -> Authenticated {
+    if !key.pointee.isLive { return .refused(.noKey) }
     switch key.pointee.open(p, taggedEnd: taggedEnd) {
-    case .badTag: throw .badTag
-    case .replayed: throw .replayed
+    case .badTag: return .refused(.badTag)
+    case .replayed: return .refused(.replayed)
     case .authentic(let counter):
-      if !key.pointee.window.accept(counter) { throw .replayed }
-      return counter
+      return key.pointee.window.accept(counter) ? .authentic(counter: counter) : .refused(.replayed)
     }
+  }
+
+  /// The medium may have padded the frame, and the length that tells is encrypted: until the tag is checked it is only a
+  /// number that must lie within the frame.
+  private static func authenticateLinked(
+    _ p: UnsafeMutablePointer<UInt8>, count: Int, _ key: UnsafeMutablePointer<LinkKey>
+  ) -> (Authenticated, length: Int) {
+    if !key.pointee.isLive { return (.refused(.noKey), 0) }
+    let counter = key.pointee.window.reconstruct(low: loadBig32(p + LinkHeader.counter))
+    key.pointee.decrypt(p, encryptedEnd: ContentFrame.linkedContent, counter: counter)
+    let length = Int(loadBig16(p + 16))
+    key.pointee.decrypt(p, encryptedEnd: ContentFrame.linkedContent, counter: counter)
+    if ContentFrame.linkedContent + length > count { return (.refused(.badTag), 0) }
+    return (authenticate(p, taggedEnd: ContentFrame.linkedContent + length, key), length)
+  }
+
+  /// The neighbour may send under the new key as soon as our hello has proved it there, and what it sends may overtake
+  /// its own hello: the key of a handshake this node began is tried too.
+  private mutating func candidateKey(
+    of adjacency: AdjacencyPointer, phase: UInt8, else reason: NeighbourRefusal, at now: Instant
+  ) throws(NeighbourRefusal) -> UnsafeMutablePointer<LinkKey> {
+    let key = adjacency.pointee.keys + AdjacencyRecord.candidateIndex
+    if let candidate = adjacency.pointee.candidate, candidate.isOurs, key.pointee.phase == phase { return key }
+    if reason == .noKey && !adjacency.pointee.isHeard { askAnew(adjacency.pointee.port, at: now) }
+    throw reason
+  }
+
+  /// An authentic frame came under the candidate.
+  private mutating func prove(_ adjacency: AdjacencyPointer, at now: Instant) {
+    promoteCandidate(adjacency, at: now)
+    noteHeard(adjacency, at: now)
+    if !evaluate(adjacency, at: now) { sendChangeBurst(adjacency, at: now) }
+    refreshDeadline()
   }
 
   @inline(__always)

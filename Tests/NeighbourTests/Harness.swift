@@ -185,6 +185,12 @@ final class Harness {
   var initiator: Int { boxes[0].identity.id < boxes[1].identity.id ? 0 : 1 }
   var responder: Int { 1 - initiator }
 
+  /// What the box keeps of its first adjacency.
+  func record(_ box: Int) -> AdjacencyPointer {
+    guard let record = boxes[box].engine.tables.record(1) else { fatalError("adjacency 1 is there") }
+    return record
+  }
+
   /// A new process in the box: an engine with the same identity that knows nothing.
   func restart(_ box: Int) {
     let old = boxes[box]
