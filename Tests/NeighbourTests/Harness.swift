@@ -149,7 +149,9 @@ final class Harness {
     return box
   }
 
-  func address(_ box: Int, _ port: PortNumber) -> MACAddress { MACAddress(0x0200_0000_0000 | UInt64(box) << 8 | UInt64(port.value)) }
+  func address(_ box: Int, _ port: PortNumber) -> MACAddress {
+    MACAddress(0x0200_0000_0000 | UInt64(box) << 8 | UInt64(port.value))
+  }
 
   func wire(_ ends: [(Int, UInt16)], isSwitch: Bool = false) -> Wire {
     let wire = Wire()

@@ -200,7 +200,8 @@ import Testing
       #expect(box.downs <= 1)
       #expect(box.link?.state == .up)
       #expect(box.link?.frameSize == 1280)
-      let fell = try #require(box.log.first { $0.at > cut && ($0.what == .changed(1) || $0.what == .down(1, .largeFramesLost)) })
+      let fell = try #require(
+        box.log.first { $0.at > cut && ($0.what == .changed(1) || $0.what == .down(1, .largeFramesLost)) })
       #expect(fell.at - cut <= .milliseconds(3050))
     }
     harness.run(for: .seconds(20))
