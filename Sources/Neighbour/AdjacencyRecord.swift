@@ -66,6 +66,8 @@ struct AdjacencyRecord {
   var lastDiscover: Instant
   var directUntil = Instant.zero
   var isWide = false
+  /// When the other of group and own address is tried, because the neighbour does not hear us.
+  var otherAddressAt = Instant.never
 
   // Keys.
   /// Whether keys[currentPhase] is a proved key.

@@ -6,11 +6,12 @@ import Core
 extension NeighbourEngine {
   public mutating func timeout(at now: Instant) {
     if isStopped { return }
-    for slot in tables.slots {
-      if let port = tables.port(slot: slot), port.pointee.isUp { discoverWhenDue(port, at: now) }
-    }
     for number in tables.numbers {
       if let adjacency = tables.record(UInt16(number)) { advance(adjacency, to: now) }
+    }
+    // After the neighbours: one that went down makes a DISCOVER due.
+    for slot in tables.slots {
+      if let port = tables.port(slot: slot), port.pointee.isUp { discoverWhenDue(port, at: now) }
     }
     refreshDeadline()
   }
@@ -50,8 +51,10 @@ extension NeighbourEngine {
     decayPenalty(adjacency, at: now)
     evaluate(adjacency, at: now)
     if now >= adjacency.pointee.rekeyAt || isWorn(adjacency) {
-      adjacency.pointee.rekeyAt = now + configuration.rekeyAge
       startHandshakeIfOurs(adjacency, at: now)
+      // When it cannot begin now (the port is down), it tries again soon.
+      adjacency.pointee.rekeyAt =
+        now + (adjacency.pointee.handshake == nil ? LinkProtocol.discoverSlowPace : configuration.rekeyAge)
     }
     retryHandshake(adjacency, at: now)
     reportStranger(adjacency, at: now)

@@ -89,7 +89,7 @@ extension NeighbourEngine {
     var wantsAnswer = discover.flags & DiscoverFrame.Flag.answerWanted != 0
 
     let adjacency: AdjacencyPointer
-    if let known = try neighbour(at: source, on: port, as: discover.id) {
+    if let known = try neighbour(at: source, on: port, as: discover.id, isProved: false, now: now) {
       adjacency = known
       try takeCertificate(discover.certificate, of: adjacency, at: now)
     } else {
@@ -145,15 +145,16 @@ extension NeighbourEngine {
     return .clone
   }
 
-  /// The neighbour known at this address. Another ID from the address of a neighbour that is heard is refused; from
-  /// that of one that is not, the old one is forgotten.
+  /// The neighbour known at this address. Another ID from there is refused as long as the one with a key is heard or may
+  /// come back; a proved newcomer only has to wait until the old one is silent.
   mutating func neighbour(
-    at source: MACAddress, on port: PortPointer, as id: ComponentID
+    at source: MACAddress, on port: PortPointer, as id: ComponentID, isProved: Bool, now: Instant
   ) throws(NeighbourRefusal) -> AdjacencyPointer? {
     guard let known = tables.find(source, on: port) else { return nil }
     if known.pointee.id == id { return known }
     if known.pointee.isHeard { throw .identityConflict }
-    forget(known, .silent, at: known.pointee.lastDiscover)
+    if known.pointee.hasKey && !known.pointee.isLeaving && !isProved { throw .identityConflict }
+    forget(known, .silent, at: now)
     return nil
   }
 
@@ -185,8 +186,12 @@ extension NeighbourEngine {
     _ discover: DiscoverFrame, on port: PortPointer, at now: Instant
   ) throws(NeighbourRefusal) -> (MembershipCertificate, [UInt8])? {
     if configuration.descriptor.isRevoked(discover.id) { throw .badCertificate }
-    if !port.pointee.newcomers.take(at: now) { throw .overBudget }
-    if discover.certificate.isEmpty { return nil }
+    // Those who show no certificate cannot use up what is there for those who do.
+    if discover.certificate.isEmpty {
+      if !port.pointee.newcomers.take(at: now) { throw .overBudget }
+      return nil
+    }
+    if !port.pointee.memberNewcomers.take(at: now) { throw .overBudget }
     do throws(NeighbourRefusal) {
       let certificate = try check(discover.certificate, on: port, at: now)
       if certificate.id != discover.id { throw .badCertificate }
@@ -299,13 +304,36 @@ extension NeighbourEngine {
     deadlineIsStale = true
   }
 
-  /// Group or own address, for each neighbour of the port: the group serves one neighbour on a direct wire.
-  func setDestinations(_ port: PortPointer, at now: Instant) {
-    let isShared = port.pointee.neighbourCount > 1
+  /// Group or own address, for each neighbour of the port: the group serves one neighbour on a direct wire. What
+  /// anybody can say about a neighbour with a key moves it from the group to its own address at most; if that is wrong,
+  /// `tryOtherAddress` finds out.
+  func setDestinations(_ port: PortPointer, at now: Instant, mayReturnToGroup: Bool = false) {
+    var keyed = 0
+    for i in 0..<port.pointee.neighbourCount {
+      if let each = tables.record(UInt16(port.pointee.numbers[i])), each.pointee.hasKey { keyed += 1 }
+    }
     for i in 0..<port.pointee.neighbourCount {
       guard let each = tables.record(UInt16(port.pointee.numbers[i])) else { continue }
       each.pointee.isWide = each.pointee.directUntil <= now
-      each.pointee.destination = isShared || each.pointee.isWide ? each.pointee.address : .nearestBridge
+      let isShared = each.pointee.hasKey ? keyed > 1 : port.pointee.neighbourCount > 1
+      if isShared || each.pointee.isWide {
+        each.pointee.destination = each.pointee.address
+      } else if !each.pointee.hasKey || mayReturnToGroup {
+        each.pointee.destination = .nearestBridge
+      }
+    }
+  }
+
+  /// A neighbour with a key has not heard us for a second: perhaps it would hear the other address.
+  func tryOtherAddress(_ adjacency: AdjacencyPointer, at now: Instant) {
+    if adjacency.pointee.peerHearsUs {
+      adjacency.pointee.otherAddressAt = .never
+    } else if adjacency.pointee.otherAddressAt == .never {
+      adjacency.pointee.otherAddressAt = now + NeighbourLimits.addressPatience
+    } else if now >= adjacency.pointee.otherAddressAt {
+      adjacency.pointee.otherAddressAt = now + NeighbourLimits.addressPatience
+      let isGroup = adjacency.pointee.destination == .nearestBridge
+      adjacency.pointee.destination = isGroup ? adjacency.pointee.address : .nearestBridge
     }
   }
 

@@ -141,7 +141,7 @@ extension NeighbourEngine {
 
     // From here on it is the holder of the certificate's key who speaks.
     let adjacency: AdjacencyPointer
-    if let known = try neighbour(at: source, on: port, as: certificate.id) {
+    if let known = try neighbour(at: source, on: port, as: certificate.id, isProved: true, now: now) {
       adjacency = known
       adjacency.pointee.certificate = certificate
       adjacency.pointee.certificateBytes = frame.certificate
@@ -244,7 +244,10 @@ extension NeighbourEngine {
     adjacency.pointee.peerNumber = candidate.payload.adjacency
     adjacency.pointee.peerEpoch = candidate.payload.epoch
     adjacency.pointee.peerFrameSize = Int(candidate.payload.frameSize)
-    if isFirst { updatePace(at: now) }
+    if isFirst {
+      setDestinations(adjacency.pointee.port, at: now)
+      updatePace(at: now)
+    }
     if changed && adjacency.pointee.isUp { tell(.adjacencyChanged(UInt16(adjacency.pointee.number))) }
     adjacency.pointee.nextHello = nextTick(after: now, interval: adjacency.pointee.port.pointee.interval)
     deadlineIsStale = true

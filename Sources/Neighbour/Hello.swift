@@ -97,6 +97,7 @@ extension NeighbourEngine {
     let port = adjacency.pointee.port
     turnLargest(adjacency, at: now)
     if adjacency.pointee.hasKey && !adjacency.pointee.isLeaving {
+      tryOtherAddress(adjacency, at: now)
       let current = Int(adjacency.pointee.currentPhase)
       var flags: UInt8 = 0
       if now >= adjacency.pointee.nextProbe {
@@ -111,6 +112,10 @@ extension NeighbourEngine {
     }
     if let candidate = adjacency.pointee.candidate, candidate.isOurs {
       sendHello(adjacency, key: AdjacencyRecord.candidateIndex, at: now)
+    }
+    if !adjacency.pointee.hasKey && adjacency.pointee.candidate == nil {
+      adjacency.pointee.nextHello = .never
+      return
     }
     let isEager = adjacency.pointee.isHeard || adjacency.pointee.candidate != nil || now < adjacency.pointee.eagerUntil
     adjacency.pointee.nextHello = nextTick(

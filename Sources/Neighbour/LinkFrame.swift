@@ -57,11 +57,15 @@ public enum LinkHeader {
   public static let size = 15
   static let counter = 1
   static let tag = 5
-  static let detour = 13
+  /// The detour label, 2 bytes, in the clear once the frame was received.
+  public static let detour = 13
 
   /// The end of the onion header (link header, 17 fixed bytes, 8 << sizeCode entries of 10).
   @inline(__always)
   public static func onionHeaderEnd(sizeCode: UInt8) -> Int { 32 + 10 * (8 << Int(sizeCode & 3)) }
+  /// The size code in byte 0 of an ONION frame: 0...3.
+  @inline(__always)
+  public static func sizeCode(_ byte: UInt8) -> UInt8 { byte >> 1 & 3 }
   /// An ONION frame holds at least the 26 bytes around an end-to-end payload after its header.
   static let endToEndSize = 26
   /// The class of an ONION frame: bits 7..5 of this byte; bulk is 2.

@@ -48,7 +48,7 @@ enum NeighbourLimits {
   static let downLife = Duration.seconds(60)
   /// A neighbour that is down hears hellos at the normal pace for this long, then once a second.
   static let eagerLife = Duration.seconds(10)
-  /// New neighbours let in, a second and port.
+  /// New neighbours let in, a second and port; with and without certificate are counted apart.
   static let newcomersPerSecond: Int64 = 20
   /// Certificates verified (not found in the cache), a second and port.
   static let verificationsPerSecond: Int64 = 20
@@ -56,6 +56,9 @@ enum NeighbourLimits {
   static let restartsPerSecond: Int64 = 1
   /// A neighbour that is not linked after this is reported as a stranger, for the relay.
   static let strangerPatience = Duration.seconds(1)
+  /// A neighbour that does not hear us is sent to at its own address instead of the group, or the other way round, after
+  /// this.
+  static let addressPatience = Duration.seconds(1)
   /// A key no hello has proved is dropped after this.
   static let candidateLife = Duration.seconds(2)
   /// Verified certificates remembered: 64 × 40 B.

@@ -95,6 +95,7 @@ public struct NeighbourEngine: ~Copyable {
     port.pointee.nextDiscover = now
     port.pointee.nextWide = configuration.wideDiscovery && port.pointee.status.medium != .tunnel ? now : .never
     discoverWhenDue(port, at: now)
+    setDestinations(port, at: now, mayReturnToGroup: true)
     forEachNeighbour(of: port) { engine, adjacency in
       if adjacency.pointee.hasKey {
         adjacency.pointee.eagerUntil = now + NeighbourLimits.eagerLife

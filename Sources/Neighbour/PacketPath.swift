@@ -266,7 +266,9 @@ extension NeighbourEngine {
     p[0] = FrameHead(.open).byte
     p[1] = subtype
     storeBig16(UInt16(truncatingIfNeeded: content.count), p + 2)
-    return LinkDestination(port: port.pointee.number, address: adjacency.pointee.destination)
+    let isShared = port.pointee.neighbourCount > 1
+    return LinkDestination(
+      port: port.pointee.number, address: isShared ? adjacency.pointee.address : adjacency.pointee.destination)
   }
 
   private static func put(_ content: [UInt8], at offset: Int, in frame: inout PacketBuffer) -> Bool {

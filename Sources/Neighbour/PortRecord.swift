@@ -56,6 +56,8 @@ struct PortRecord {
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
   var handshakes = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
   var newcomers = TokenBucket(rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
+  var memberNewcomers = TokenBucket(
+    rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
   var verifications = TokenBucket(
     rate: NeighbourLimits.verificationsPerSecond, burst: NeighbourLimits.verificationsPerSecond)
 

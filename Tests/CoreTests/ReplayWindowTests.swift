@@ -81,9 +81,10 @@ import Testing
       if round % 5000 == 0 { middle += state >> 10 & 4095 }
       let counter = middle - 1500 + state % 1600
       let expected = counter > window.highest || (window.highest - counter < 1024 && !seen.contains(counter))
-      #expect(window.accept(counter) == expected)
+      if window.accept(counter) != expected { Issue.record("round \(round), counter \(counter)") }
       if expected { seen.insert(counter) }
     }
+    #expect(seen.count > 50_000)
   }
 
   @Test("the high half is the one that brings the counter nearest to the highest")

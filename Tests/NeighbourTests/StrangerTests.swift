@@ -201,6 +201,50 @@ import Testing
     #expect(box.engine.adjacencies.filter { $0.state == .up }.count == 2)
   }
 
+  @Test("strangers on the wire move no link: neither to another address, nor out of its table while it is down")
+  func spoofs() throws {
+    // Across a switch, where the group address leads nowhere.
+    let harness = Harness(seed: 11)
+    harness.addBox(10, adjust: { $0.wideDiscovery = true })
+    harness.addBox(11, adjust: { $0.wideDiscovery = true })
+    let wire = harness.wire([(0, 1), (1, 1)], isSwitch: true)
+    wire.isRecording = true
+    harness.setPort(0)
+    harness.setPort(1)
+    try #require(harness.runUntilUp(within: .seconds(11)) != nil)
+    var direct = try #require(wire.heard.first { $0.type == 1 && $0.from == 1 }).bytes
+    direct[2] &= ~DiscoverFrame.Flag.wide
+    for _ in 0..<50 {
+      harness.inject(direct, into: 0, from: harness.address(1, port1))
+      harness.run(for: .milliseconds(100))
+    }
+    #expect(harness.boxes[0].downs == 0)
+    #expect(harness.boxes[0].link?.isUnicast == true)
+    // Down for a while, and somebody claims the address.
+    wire.fate = { _ in [] }
+    harness.run(for: .seconds(5))
+    let claim = discover(40)
+    #expect(harness.inject(claim, into: 0, from: harness.address(1, port1)) == .refused(.identityConflict))
+    wire.fate = { _ in [.microseconds(20)] }
+    #expect(try #require(harness.runUntilUp()) < .seconds(3))
+    #expect(harness.boxes[0].link?.id == harness.boxes[1].identity.id)
+  }
+
+  @Test("a wire that carries one of the two addresses only: the other is given up", arguments: [true, false])
+  func oneAddressOnly(group: Bool) throws {
+    let harness = Harness.pair(seed: 12)
+    harness.runUntilUp()
+    harness.wires[0].fate = {
+      ($0.destination == .nearestBridge) == group || $0.type == 1 ? [.microseconds(20)] : []
+    }
+    harness.run(for: .seconds(10))
+    for box in harness.boxes {
+      #expect(box.link?.state == .up)
+      #expect(box.link?.isUnicast == !group)
+      #expect(box.downs <= 2)
+    }
+  }
+
   @Test("64 strangers at most on all ports; the longest silent makes room")
   func strangerLimit() throws {
     let harness = Harness(seed: 9)
