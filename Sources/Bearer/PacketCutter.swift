@@ -35,7 +35,7 @@ public struct PacketCutter {
       }
     }
     let size = gso & Segment.gsoMask == 0 ? 0 : Int(header.gsoSize)
-    let checked = try SuperPacket(checking: packet, readable: ip.count, gso: gso, gsoSize: size)
+    let checked = try SuperPacket(checking: packet, readable: ip.count, gso: gso, gsoSize: size, isLocal: true)
     totalLength = checked.totalLength
     if gso & Segment.gsoMask != 0 {
       let have = buffer.count - VirtioNetHeader.size

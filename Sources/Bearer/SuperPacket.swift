@@ -24,8 +24,10 @@ struct SuperPacket {
   static let minimumSegment = 8
 
   /// `readable` bytes of the packet are at `packet`: all of it, or at least its headers. `gso` must have no reserved
-  /// bits.
-  init(checking packet: UnsafeRawPointer, readable: Int, gso: UInt8, gsoSize: Int) throws(BearerError) {
+  /// bits. A kernel may hand out a super-packet of less than one segment (`isLocal`); a peer's cutter never does.
+  init(
+    checking packet: UnsafeRawPointer, readable: Int, gso: UInt8, gsoSize: Int, isLocal: Bool = false
+  ) throws(BearerError) {
     let layout: IPLayout
     do throws(WireError) { layout = try IPLayout(packet, readable: readable) } catch { throw .malformed(error) }
     guard layout.totalLength <= Segment.maximumPacket else { throw .packetTooLong(bytes: layout.totalLength) }
@@ -52,7 +54,7 @@ struct SuperPacket {
       layout.headerLength
       + (try SuperPacket.transportHeader(
         packet, layout: layout, readable: readable, isSuper: kind != 0))
-    if kind != 0 { try checkSegments() }
+    if kind != 0 { try checkSegments(isLocal: isLocal) }
   }
 
   /// The transport header's length, where it is one with a checksum to complete.
@@ -79,10 +81,10 @@ struct SuperPacket {
     }
   }
 
-  private func checkSegments() throws(BearerError) {
+  private func checkSegments(isLocal: Bool) throws(BearerError) {
     let payload = totalLength - headerLength
     let isUDP = transport == IPProtocol.udp
-    guard gsoSize >= (isUDP ? 1 : SuperPacket.minimumSegment), gsoSize <= payload,
+    guard gsoSize >= (isUDP ? 1 : SuperPacket.minimumSegment), isLocal || gsoSize <= payload,
       !isUDP || payload <= gsoSize * SuperPacket.maximumDatagrams
     else { throw .segmentSize(bytes: gsoSize, payload: payload) }
   }

@@ -16,7 +16,9 @@ final class Frame {
     self.sequence = sequence
     memory = .allocate(capacity: Frame.headRoom + bytes.count)
     memory.initialize(repeating: 0xee, count: Frame.headRoom)
-    for (i, b) in bytes.enumerated() { (memory + Frame.headRoom + i).initialize(to: b) }
+    bytes.withUnsafeBufferPointer { b in
+      if let base = b.baseAddress { (memory + Frame.headRoom).initialize(from: base, count: b.count) }
+    }
   }
 
   deinit { memory.deallocate() }

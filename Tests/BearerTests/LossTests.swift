@@ -80,7 +80,7 @@ struct LossTests {
     let packet = TestPacket.make(kind, payload: 65_535 - 80, gsoSize: gsoSize, flags: 0x19)
     for size in [802, 1_362] {
       let frames = try cut(packet.all, payloadSize: size)
-      for lost in frames.indices where size == 1_362 || lost % 3 == 0 {
+      for lost in frames.indices where size == 1_362 || lost % 8 == 0 {
         var held = frames
         held.remove(at: lost)
         var bench = Bench()
@@ -96,7 +96,7 @@ struct LossTests {
 
   @Test("Losses in any number and order, with duplicates: exactly the bytes held arrive, each once")
   func randomLosses() throws {
-    for seed in 1...150 as ClosedRange<UInt64> {
+    for seed in 1...100 as ClosedRange<UInt64> {
       var random = Random(seed: seed)
       let kind = TestPacket.Kind.allCases.randomElement(using: &random)!
       let gsoSize = Int.random(in: 200...1_448, using: &random)

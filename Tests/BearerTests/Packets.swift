@@ -11,6 +11,19 @@ struct Random: RandomNumberGenerator {
   }
 }
 
+extension Random {
+  mutating func bytes(_ count: Int) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      var i = 0
+      while i < count {
+        buffer[i] = UInt8(truncatingIfNeeded: next() >> 32)
+        i += 1
+      }
+      initialized = count
+    }
+  }
+}
+
 func bytes16(_ value: Int) -> [UInt8] { [UInt8(value >> 8 & 255), UInt8(value & 255)] }
 
 /// The one's complement sum, the slow and obvious way.
@@ -55,7 +68,7 @@ struct TestPacket {
     flags: UInt8 = 0x18, ecn: Bool = false, seed: UInt64 = 1
   ) -> TestPacket {
     var random = Random(seed: seed)
-    let payload = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
+    let payload = random.bytes(count)
     let isTCP = kind == .tcp4 || kind == .tcp6
     let is4 = kind == .tcp4 || kind == .udp4
     var l4: [UInt8] = bytes16(40_000) + bytes16(5201)
@@ -110,7 +123,7 @@ struct TestPacket {
       p.ip = [0x60, 0, 0, 0] + bytes16(count) + [transport, 64] + (0..<32).map { UInt8(0xa0 + $0) }
     }
     p.headerLength = p.ip.count
-    p.ip += (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
+    p.ip += random.bytes(count)
     return p
   }
 }

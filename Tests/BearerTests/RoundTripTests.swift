@@ -24,7 +24,7 @@ struct RoundTripTests {
   @Test("Super-packets of every kind arrive byte for byte, virtio header included", arguments: TestPacket.Kind.allCases)
   func superPackets(kind: TestPacket.Kind) throws {
     for size in Self.payloadSizes {
-      for payload in [2_000, 9_001, 30_000, 60_000] where payload / size < 250 {
+      for payload in [2_000, 9_001, 61_000] where payload / size < 250 {
         try roundTrip(.make(kind, payload: payload, gsoSize: 1_400), payloadSize: size)
         try roundTrip(.make(kind, payload: payload, gsoSize: 701), payloadSize: size)
       }
@@ -77,7 +77,7 @@ struct RoundTripTests {
 
   @Test("Frames in any order give the packet")
   func anyOrder() throws {
-    for seed in 1...200 as ClosedRange<UInt64> {
+    for seed in 1...60 as ClosedRange<UInt64> {
       var random = Random(seed: seed)
       let kind = TestPacket.Kind.allCases.randomElement(using: &random)!
       let packet = TestPacket.make(kind, payload: 20_000, gsoSize: 1_200, seed: seed)
@@ -91,9 +91,12 @@ struct RoundTripTests {
 
   @Test("A packet of one segment is not one to be segmented")
   func oneSegment() throws {
-    let packet = TestPacket.make(.tcp4, payload: 1_000, gsoSize: 1_000)
     let plain = TestPacket.make(.tcp4, payload: 1_000, gsoSize: 0)
-    try roundTrip(packet, payloadSize: 1_362, expecting: plain.all)
+    for gsoSize in [1_000, 1_001, 1_448] {
+      let packet = TestPacket.make(.tcp4, payload: 1_000, gsoSize: gsoSize)
+      try roundTrip(packet, payloadSize: 1_362, expecting: plain.all)
+      try roundTrip(packet, payloadSize: 600, expecting: plain.all)
+    }
   }
 
   @Test("Bytes behind the packet's stated end are left out")
