@@ -98,7 +98,7 @@ public enum BearerError: Error, Equatable {
 }
 
 /// What is counted, under the name an operator looks up.
-public enum BearerCounter: UInt8, Sendable, CaseIterable {
+public enum BearerCounter: UInt8, Sendable {
   case malformed, lengthsDisagree, packetTooLong, payloadTooSmall, tooManyFrames, unknownSegmentation
   case segmentationMismatch, segmentationWithoutChecksum, segmentSize, transportHeader, flagsInSuperPacket
   case checksumPosition, segmentHeader, framePosition, contradiction, duplicate, late, noSlot
@@ -114,6 +114,9 @@ public enum BearerCounter: UInt8, Sendable, CaseIterable {
   case piece
   /// Given-up packets of which nothing could be delivered.
   case nothingLeft
+
+  /// Raw values are 0 ..< `count`. (`CaseIterable` would allocate.)
+  public static let count = 24
 
   public var name: StaticString {
     switch self {
@@ -147,7 +150,7 @@ public enum BearerCounter: UInt8, Sendable, CaseIterable {
 
 /// One total a counter, since start.
 public struct BearerCounters {
-  private var totals = [UInt64](repeating: 0, count: BearerCounter.allCases.count)
+  private var totals = InlineArray<24, UInt64>(repeating: 0)
 
   public init() {}
 

@@ -84,8 +84,9 @@ struct TableTests {
 
   @Test("Every counter has a name of its own")
   func names() {
-    let names = BearerCounter.allCases.map { "\($0.name)" }
-    #expect(Set(names).count == names.count)
+    let names = (0..<UInt8(BearerCounter.count)).compactMap { BearerCounter(rawValue: $0).map { "\($0.name)" } }
+    #expect(Set(names).count == BearerCounter.count)
+    #expect(BearerCounter(rawValue: UInt8(BearerCounter.count)) == nil)
   }
 }
 
