@@ -1,4 +1,4 @@
-// Arguments, clock, entropy, privileges: process-wide calls.
+// Arguments, clock, privileges: process-wide calls.
 #define _GNU_SOURCE
 #include "csystem.h"
 #include "csystem_process.h"
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,35 +57,9 @@ int64_t cs_realtime_ms(void) {
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-int32_t cs_random(void *bytes, size_t count) {
-  uint8_t *at = bytes;
-  while (count > 0) {
-    ssize_t n = getrandom(at, count, 0);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return -errno;
-    }
-    at += n;
-    count -= (size_t)n;
-  }
-  return 0;
-}
-
-const char *cs_error_text(int32_t code) {
-  const char *text = strerrordesc_np(code);
-  return text ? text : "unknown error";
-}
-
 const char *cs_environment(const char *name) { return getenv(name); }
 int32_t cs_process_id(void) { return getpid(); }
 uint32_t cs_effective_user(void) { return geteuid(); }
-
-int32_t cs_host_name(char *name, size_t capacity) {
-  if (capacity == 0) return -EINVAL;
-  if (gethostname(name, capacity - 1) < 0) return -errno;
-  name[capacity - 1] = 0;
-  return 0;
-}
 
 int32_t cs_close(int32_t fd) { return close(fd) < 0 ? -errno : 0; }
 void cs_exit(int32_t status) { exit(status); }

@@ -1,42 +1,17 @@
-// The process as the rest of the program sees it: arguments, clock, entropy, the way out.
+// The process as the rest of the program sees it: build, clock, output, the way out. (Files.swift has `Host`: arguments,
+// host name and entropy.)
 
 import CSystem
 import Core
 
 /// Process-wide calls. Nothing here is for the packet path except `now`.
 public enum Process {
-  /// The arguments with the program's name first, as bytes: the system promises no encoding.
-  public static var arguments: [[UInt8]] {
-    var all: [[UInt8]] = []
-    for i in 0..<cs_argc() {
-      guard let text = cs_argv(i) else { break }
-      all.append(bytes(of: text))
-    }
-    return all
-  }
-
   public static var commit: String { text(cs_build_commit()) }
   public static var version: String { text(cs_build_version()) }
 
   /// CLOCK_MONOTONIC.
   @inline(__always)
   public static var now: Instant { Instant(nanoseconds: cs_monotonic_ns()) }
-
-  /// `count` bytes from the kernel's generator; waits until it is seeded.
-  public static func random(_ count: Int) throws(SystemError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    let result = bytes.withUnsafeMutableBytes { cs_random($0.baseAddress, $0.count) }
-    if result < 0 { throw SystemError(code: -result, action: "getrandom") }
-    return bytes
-  }
-
-  /// The host name, or nothing where the system has none.
-  public static var hostName: [UInt8] {
-    var name = [CChar](repeating: 0, count: 256)
-    let result = name.withUnsafeMutableBufferPointer { cs_host_name($0.baseAddress, $0.count) }
-    if result < 0 { return [] }
-    return name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-  }
 
   public static func environment(_ name: StaticString) -> [UInt8]? {
     guard let value = cs_environment(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)) else {

@@ -1,4 +1,4 @@
-// Clock, entropy, privileges and other process-wide calls. Declarations need only <stdint.h> and <stddef.h>.
+// Clock, privileges and other process-wide calls. Declarations need only <stdint.h> and <stddef.h>.
 #ifndef CSYSTEM_PROCESS_H
 #define CSYSTEM_PROCESS_H
 
@@ -14,17 +14,11 @@ const char *cs_build_version(void);
 uint64_t cs_monotonic_ns(void);
 /// CLOCK_REALTIME, milliseconds since 1970; for log lines only.
 int64_t cs_realtime_ms(void);
-/// Fills all `count` bytes from the kernel's generator; waits until it is seeded.
-int32_t cs_random(void *bytes, size_t count);
 
-/// The text of an errno, never NULL.
-const char *cs_error_text(int32_t code);
 /// A variable of the environment, or NULL.
 const char *cs_environment(const char *name);
 int32_t cs_process_id(void);
 uint32_t cs_effective_user(void);
-/// 0 and a terminated string of at most `capacity` bytes, or -errno.
-int32_t cs_host_name(char *name, size_t capacity);
 int32_t cs_close(int32_t fd);
 _Noreturn void cs_exit(int32_t status);
 /// Ends the process at once, with a core where the system keeps them.
