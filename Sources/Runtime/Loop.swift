@@ -116,6 +116,14 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     if signals >= 0 { cs_close(signals) }
   }
 
+  /// Changes the node from outside and carries out what it then wants, for tests.
+  mutating func withNode<R>(_ body: (inout Node) -> R) -> R {
+    let result = body(&node)
+    drain(at: Process.now)
+    flush()
+    return result
+  }
+
   // MARK: One turn
 
   /// Waits for an event or a deadline, at most `limit`, and handles what is due. False when the loop is to end.
@@ -218,6 +226,9 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     if let due = control?.nextDeadline ?? nil, due <= now { control?.timeout(at: now) }
     if let due = retryAt, due <= now { retry() }
   }
+
+  /// Buffers that wait to be received into.
+  var buffersHeld: Int { received.heldCount }
 
   // MARK: Draining sockets
 

@@ -17,6 +17,9 @@ struct ReceiveBatch: ~Copyable {
   private var top = 0
   private var missing = 0
 
+  /// Buffers it keeps to receive into.
+  var heldCount: Int { top - missing }
+
   init(pool: PacketPool) {
     self.pool = pool
     kernel = cs_batch_create()!
