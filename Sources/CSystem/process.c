@@ -77,11 +77,11 @@ int32_t cs_log_write(const void *bytes, size_t count) {
 
 int32_t cs_log_is_journal(void) {
   const char *stream = getenv("JOURNAL_STREAM");
-  unsigned long long device, inode;
   struct stat s;
-  if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2) return 0;
-  if (fstat(STDERR_FILENO, &s) < 0) return 0;
-  return s.st_dev == device && s.st_ino == inode;
+  if (!stream || fstat(STDERR_FILENO, &s) < 0) return 0;
+  char *end;
+  if (strtoull(stream, &end, 10) != s.st_dev || *end != ':') return 0;
+  return strtoull(end + 1, NULL, 10) == s.st_ino;
 }
 
 int64_t cs_resident_kib(void) {
@@ -93,9 +93,9 @@ int64_t cs_resident_kib(void) {
   close(fd);
   if (n < 0) return -code;
   text[n] = 0;
-  long long pages;
-  if (sscanf(text, "%*s %lld", &pages) != 1) return -EIO;
-  return pages * (sysconf(_SC_PAGESIZE) / 1024);
+  // The second number: resident pages.
+  const char *second = strchr(text, ' ');
+  return second ? strtoll(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
 }
 
 int32_t cs_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0; }

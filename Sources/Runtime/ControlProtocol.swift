@@ -5,8 +5,8 @@ import Core
 import Wire
 
 enum ControlProtocol {
-  /// A request's body, bytes: what an authority's largest set of enrolment records needs.
-  static let requestLimit = 512 << 10
+  /// A request's body, bytes: 1,024 enrolment records of 514 B, and words.
+  static let requestLimit = 1024 * 514 + 4096
   static let wordLimit = 64
   static let answerHeaderSize = 5
   /// What the client believes; an authority with thousands of members answers with some hundred bytes for each.

@@ -6,7 +6,7 @@ import Core
 import Wire
 
 struct ControlServer: ~Copyable {
-  /// 8 × (512 KiB of request and one answer).
+  /// 8 × (518 KiB of request and one answer).
   static let clientLimit = 8
   /// From connection or last progress to the whole request, or to the next byte of an answer that is taken.
   static let patience = Duration.seconds(10)

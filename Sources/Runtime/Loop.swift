@@ -10,8 +10,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   public private(set) var node: Node
   let pool: PacketPool
   let log: EventLog
-  /// Writes the store; nil when it was written.
-  let persist: ([UInt8]) -> SystemError?
+  /// Writes the store; nil when it is on the medium, otherwise why not.
+  let persist: ([UInt8]) -> String?
   let options: LoopOptions
 
   var monitor: PortMonitor
@@ -46,7 +46,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   /// Nothing is opened or changed before `start`. There may be no bearer, for tests.
   public init(
     node: consuming Node, pool: PacketPool, monitor: consuming PortMonitor, bearer: consuming BearerDevice?,
-    log: EventLog, options: LoopOptions = LoopOptions(), persist: @escaping ([UInt8]) -> SystemError?
+    log: EventLog, options: LoopOptions = LoopOptions(), persist: @escaping ([UInt8]) -> String?
   ) {
     self.node = node
     self.pool = pool
@@ -328,7 +328,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     case .persist(let contents):
       if let error = persist(contents) {
         counters.persistFailed &+= 1
-        log.record(.error, "the store was not written: \(error.reason)")
+        log.record(.error, "the store was not written: \(error)")
       }
     case .event(let level, let text): log.record(level, text)
     }
