@@ -1,5 +1,5 @@
-// A file under a passphrase: Argon2id (RFC 9106) makes the key, ChaCha20-Poly1305 seals, and the header is authenticated
-// with the contents.
+// A file under a passphrase: Argon2id (RFC 9106) makes the key, ChaCha20-Poly1305 seals, and the header is
+// authenticated with the contents.
 //
 //   0   8  magic "lfl-seal"
 //   8   1  version, 1

@@ -1,5 +1,6 @@
 // One known answer for each primitive, checked inside the shipped binary (`lifeline --self-test`): a build linked with
-// the wrong libsodium, or for a processor it misbehaves on, says so before it keys anything. Nothing is read from files.
+// the wrong libsodium, or for a processor it misbehaves on, says so before it keys anything. Nothing is read from a
+// file.
 
 import Core
 

@@ -55,12 +55,17 @@ import Testing
     for _ in 0..<100 { #expect(entropy.below(1) == 0) }
   }
 
-  @Test func `below has no bias where a plain remainder would`() {
-    // With bound 3 · 2^30, value % bound would make the lowest third twice as likely as the others.
+  @Test func `below has no bias where a plain remainder or a plain product would`() {
+    // With bound 3 · 2^30, draws % bound would fall twice as often into the lowest third of the range, and
+    // draws · bound >> 32 twice as often on multiples of 3.
     var entropy = Entropy(seed: countingKey)
     let third: UInt32 = 1 << 30
-    var counts = [0, 0, 0]
-    for _ in 0..<30_000 { counts[Int(entropy.below(3 * third) / third)] += 1 }
-    #expect(counts.allSatisfy { abs($0 - 10_000) < 500 })
+    var (thirds, remainders) = ([0, 0, 0], [0, 0, 0])
+    for _ in 0..<30_000 {
+      let value = entropy.below(3 * third)
+      thirds[Int(value / third)] += 1
+      remainders[Int(value % 3)] += 1
+    }
+    #expect((thirds + remainders).allSatisfy { abs($0 - 10_000) < 500 })
   }
 }
