@@ -16,11 +16,13 @@ func personalityMain(_ role: NodeRole, _ words: [[UInt8]]) -> Int32 {
   do throws(CommandFailure) {
     let options = try PersonalityOptions(program, words)
     guard Sodium.initialize() else { throw .failed("libsodium cannot be initialized on this machine") }
-    let runDirectory = try openRunDirectory(options.run)
-    let store = try openStore(options.store, role)
+    // Looked at first without its lock, so that a second instance hears of the first and not of its lock.
+    try checkStore(options.store, role)
     if let missing = Privileges.missing() {
       throw .failed("\(missing) is missing: run as root, or give the program these capabilities")
     }
+    let runDirectory = try openRunDirectory(options.run)
+    let store = StoreKeeper(try StoreOnDisk(options.store, whenLocked: "stop it, or give another --store"))
     try runPersonality(role, options, store, controlPath: runDirectory.controlPath)
     return 0
   } catch {
@@ -58,15 +60,11 @@ private func openRunDirectory(_ path: [UInt8]) throws(CommandFailure) -> RunDire
   }
 }
 
-private func openStore(_ path: [UInt8], _ role: NodeRole) throws(CommandFailure) -> StoreKeeper {
-  let store = try StoreOnDisk(path, whenLocked: "stop it, or give another --store")
-  let contents = store.loaded
-  if contents.role != role {
-    let other = contents.role == .authority ? "ma" : "cm"
-    throw .store("\(text(path)) is the store of \(contents.role == .authority ? "an authority" : "a component"): "
-      + "run lifeline \(other), or give another --store")
-  }
-  return StoreKeeper(store)
+private func checkStore(_ path: [UInt8], _ role: NodeRole) throws(CommandFailure) {
+  guard case .found(let store) = try StoreState(of: path) else { throw missingStore(path) }
+  if store.contents.role == role { return }
+  let (owner, program) = role == .authority ? ("a component", "cm") : ("an authority", "ma")
+  throw .store("\(text(path)) is the store of \(owner): run lifeline \(program), or give another --store")
 }
 
 /// Makes the devices and the node, and turns the loop until a signal ends it.

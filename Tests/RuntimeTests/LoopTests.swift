@@ -102,6 +102,60 @@ struct LoopTests {
     }
   }
 
+  @Test func `frames that a full queueing discipline refuses wait, at most 256 of them, and go out later in order`()
+    throws
+  {
+    try inNamespace([("a0", "b0")]) {
+      // 8 Mb/s and a queue of three frames: 1 ms a frame.
+      if system("tc qdisc add dev a0 root tbf rate 8mbit burst 2000 limit 3000") != 0 {
+        throw Refused(what: "tc", errno: 0)
+      }
+      var a = try relayLoop(["a0"])
+      var b = try relayLoop(["b0"])
+      b.withNode { $0.recordLimit = 4096 }
+      a.withNode { node in
+        for i in 0..<400 { _ = node.send([UInt8](repeating: UInt8(i & 255), count: 986), on: node.ports[0]) }
+      }
+      let first = a.ports.sockets[0].counters
+      #expect(first.queueDropped >= 400 - 256 - 16 && first.queueDropped <= 400 - 256)
+      for _ in 0..<5000 where a.ports.sockets[0].waiting > 0 { _ = a.turn(waitingAtMost: .milliseconds(2)) }
+      #expect(a.ports.sockets[0].waiting == 0)
+      #expect(a.pool.freeCount + a.buffersHeld == a.pool.slabCount)
+      let counters = a.ports.sockets[0].counters
+      #expect(counters.sent + counters.queueDropped + counters.sendFailed == 400)
+      usleep(20_000)
+      for _ in 0..<20 { _ = b.turn(waitingAtMost: .milliseconds(5)) }
+      let numbers = b.node.firstPayloads.compactMap { $0.first }
+      #expect(UInt64(b.node.received) == counters.sent)
+      #expect(zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 || $0 > 200 && $1 < 200 })
+      // It is not the discipline's refusals that lost them.
+      #expect(counters.sent >= 250)
+      a.shutdown()
+      b.shutdown()
+    }
+  }
+
+  @Test func `a port that vanishes is reported, gives back what waits, and its number is not used again`() throws {
+    try inNamespace([("a0", "b0"), ("c0", "d0")]) {
+      var a = try relayLoop(["a0", "c0"])
+      let before = a.node.ports
+      #expect(before.count == 2)
+      try ip("link del a0")
+      try ip("link add a0 type veth peer name b0")
+      try ip("link set a0 up")
+      try ip("link set b0 up")
+      for _ in 0..<50 where a.node.vanished == 0 || a.node.ports.count < 2 {
+        _ = a.turn(waitingAtMost: .milliseconds(10))
+      }
+      #expect(a.node.vanished == 1)
+      let after = a.node.ports
+      #expect(after.count == 2)
+      #expect(after.max()! > before.max()!)
+      #expect(a.ports.count == 2)
+      a.shutdown()
+    }
+  }
+
   @Test func `a port that is down drops what is sent on it and works again when it is up`() throws {
     try inNamespace([("a0", "b0")]) {
       var a = try relayLoop(["a0"])

@@ -7,6 +7,8 @@ struct Relay: Personality, ~Copyable {
   let pool: PacketPool
   var ports: [PortNumber] = []
   var received = 0
+  /// Payloads kept to be looked at.
+  var recordLimit = 8
   var firstPayloads: [[UInt8]] = []
   var sources: [MACAddress] = []
   var vanished = 0
@@ -33,7 +35,7 @@ struct Relay: Personality, ~Copyable {
 
   mutating func receive(_ frame: PacketBuffer, on port: PortNumber, from source: MACAddress, at now: Instant) {
     received += 1
-    if firstPayloads.count < 8 {
+    if firstPayloads.count < recordLimit {
       firstPayloads.append(Array(UnsafeBufferPointer(start: frame.bytes, count: frame.count)))
       sources.append(source)
     }
