@@ -109,7 +109,7 @@ struct ControlCommand {
       complain("the node's answer is not JSON: --json shows it as it is")
       return false
     }
-    return Process.print(Rendering.text(of: value))
+    return Process.print(JSONRendering.text(of: value))
   }
 }
 

@@ -23,7 +23,7 @@ extension Loop where Node: ~Copyable {
     var json = JSONWriter(reserving: 2048)
     json.beginObject()
     json.key("node")
-    if case .document(let document) = answer { json.raw(document) } else { json.null() }
+    if case .document(let document) = answer, !document.isEmpty { json.raw(document) } else { json.null() }
     json.key("loop")
     appendLoopCounters(to: &json)
     json.key("ports")

@@ -14,7 +14,7 @@ struct LoopTests {
       #expect(a.node.ports.count == 1)
       #expect(a.withNode { $0.send(Array(1...60), on: $0.ports[0]) })
       _ = a.turn(waitingAtMost: .zero)
-      _ = b.turn(waitingAtMost: .milliseconds(100))
+      b.turns { $0.node.received == 1 }
       #expect(b.node.received == 1)
       #expect(b.node.firstPayloads.first == Array(1...60))
       #expect(b.node.sources.first == a.ports.sockets[0].status.address)
@@ -34,7 +34,7 @@ struct LoopTests {
       raw.send(etherType: [0x81, 0x00, 0x00, 0x05, 0x88, 0xb5], [2])
       raw.send(etherType: [0x81, 0x00, 0xe0, 0x00, 0x88, 0xb5], [3])
       raw.send(etherType: [0x88, 0xb5], [4])
-      for _ in 0..<4 { _ = b.turn(waitingAtMost: .milliseconds(20)) }
+      b.turns { $0.node.received == 2 }
       #expect(b.node.firstPayloads.map { $0.first } == [3, 4])
       b.shutdown()
     }
@@ -51,6 +51,8 @@ struct LoopTests {
         if sequence % 200 == 199 { for _ in 0..<4 { _ = relay.turn(waitingAtMost: .zero) } }
         if sequence % 200 == 199 { for _ in 0..<4 { _ = sink.turn(waitingAtMost: .zero) } }
       }
+      relay.turns { $0.node.received == count }
+      sink.turns { $0.node.received == count }
       #expect(relay.node.received == count)
       #expect(sink.node.received == count)
       #expect(relay.ports.sockets[1].counters.sent == UInt64(count))
@@ -68,7 +70,7 @@ struct LoopTests {
       b.withNode { $0.keeps = true }
       let raw = try RawSender("a0")
       for i in 0..<100 { raw.send(etherType: [0x88, 0xb5], [UInt8(i)]) }
-      for _ in 0..<6 { _ = b.turn(waitingAtMost: .zero) }
+      b.turns { $0.ports.sockets[0].counters.receivedWithoutBuffer == 20 }
       #expect(b.node.received == 80)
       #expect(b.ports.sockets[0].counters.receivedWithoutBuffer == 20)
       b.withNode { node in
@@ -77,7 +79,7 @@ struct LoopTests {
         node.keeps = false
       }
       for i in 0..<100 { raw.send(etherType: [0x88, 0xb5], [UInt8(i)]) }
-      for _ in 0..<6 { _ = b.turn(waitingAtMost: .zero) }
+      b.turns { $0.node.received == 180 }
       #expect(b.node.received == 180)
       b.shutdown()
     }
@@ -93,7 +95,7 @@ struct LoopTests {
         _ = node.send([3], on: node.ports[0])
       }
       _ = a.turn(waitingAtMost: .zero)
-      _ = b.turn(waitingAtMost: .milliseconds(50))
+      b.turns { $0.node.received == 2 }
       #expect(b.node.firstPayloads.map { $0.first } == [1, 3])
       #expect(a.ports.sockets[0].counters.sendFailed == 1)
       #expect(a.ports.sockets[0].counters.sent == 2)
@@ -167,7 +169,7 @@ struct LoopTests {
       try ip("link set a0 up")
       a.withNode { _ = $0.send([2], on: $0.ports[0]) }
       _ = a.turn(waitingAtMost: .zero)
-      for _ in 0..<3 { _ = b.turn(waitingAtMost: .milliseconds(20)) }
+      b.turns { $0.node.received == 1 }
       #expect(b.node.firstPayloads.map { $0.first } == [2])
       a.shutdown()
       b.shutdown()
@@ -203,7 +205,7 @@ struct LoopTests {
       var b = try relayLoop(["b0"])
       a.shutdown()
       #expect(a.node.saidGoodbye == true)
-      _ = b.turn(waitingAtMost: .milliseconds(50))
+      b.turns { $0.node.received == 1 }
       #expect(b.node.firstPayloads.map { $0.first } == [0xbb])
       b.shutdown()
     }

@@ -23,6 +23,13 @@ func inNamespace(_ links: [(String, String)], _ body: @escaping @Sendable () thr
         try ip("link add \(a) type veth peer name \(b)")
         for name in [a, b] { try ip("link set \(name) addrgenmode none up") }
       }
+      // The kernel activates a link some time after it set it up, and drops what is sent before.
+      let names = links.map { "\($0.0) \($0.1)" }.joined(separator: " ")
+      let wait =
+        "for l in \(names); do until ip -o link show $l | grep -v noop | grep -q 'state UP'; do sleep 0.01; done; done"
+      if !links.isEmpty && system("timeout 5 sh -c \"\(wait.replacingOccurrences(of: "$", with: "\\$"))\"") != 0 {
+        throw Refused(what: "wait for links", errno: 0)
+      }
       try body()
     } catch { failure = error }
     done.signal()
@@ -56,4 +63,12 @@ func relayLoop(_ names: [String], options: LoopOptions = LoopOptions(), slabs: I
     options: options, persist: { _ in nil })
   try loop.start()
   return loop
+}
+
+extension Loop where Node == Relay {
+  /// Turns until `isDone`, at most a second: what comes first, a frame or news of a link, is the kernel's affair.
+  mutating func turns(until isDone: (borrowing Loop<Relay>) -> Bool) {
+    let end = Process.now + .seconds(1)
+    while !isDone(self) && Process.now < end { _ = turn(waitingAtMost: .milliseconds(5)) }
+  }
 }

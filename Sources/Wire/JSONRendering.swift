@@ -2,11 +2,11 @@
 // knows no field by name (events excepted), so that what a newer node says is shown too.
 
 import Core
-import Wire
 
-enum Rendering {
-  /// Ends with a line feed.
-  static func text(of value: JSONValue) -> [UInt8] {
+/// `lifeline ctl` without --json.
+public enum JSONRendering {
+  /// Lines of UTF-8, the last one ended too; nothing in them acts on a terminal.
+  public static func text(of value: JSONValue) -> [UInt8] {
     var out: [UInt8] = []
     block(value, indent: 0, into: &out)
     return out
