@@ -134,7 +134,7 @@ extension BearerGuard {
       overlaps += "\"\(jsonEscaped(overlapText(route)))\""
     }
     return "{\"name\":\"\(jsonEscaped(nameText(name)))\",\"up\":\(isUp),\"probe\":{\(probe)},\"protect\":\(protect),"
-      + "\"repairs\":\(repairs),\"overlaps\":[\(overlaps)]}"
+      + "\"repairs\":\(repairs),\"notesSuppressed\":\(suppressed),\"overlaps\":[\(overlaps)]}"
   }
 
   private func jsonEscaped(_ text: String) -> String {

@@ -21,6 +21,10 @@ final class BearerGuard {
   static let fullEvery: UInt32 = 10
   /// The same mending is noted again after this long.
   static let noteInterval = Duration.seconds(5)
+  /// With protection off what is wrong stays wrong; it is said once a minute.
+  static let noteIntervalUnprotected = Duration.seconds(60)
+  /// Findings remembered in order not to repeat them.
+  static let recentLimit = 32
   /// Notifications read in one turn.
   static let turnLimit = 256
 
@@ -46,8 +50,9 @@ final class BearerGuard {
   var now = Instant.zero
   var repairs = 0
   private var notes = BoundedQueue<(LogLevel, String)>(limit: 64)
-  private var lastNoted: [Instant?]
-  private var suppressed = 0
+  private var recent: [(at: Instant, text: String)] = []
+  /// Notes not given: repeated, or beyond the queue's limit.
+  private(set) var suppressed = 0
 
   private let cookie: [UInt8]
   private var round: UInt32 = 0
@@ -79,7 +84,6 @@ final class BearerGuard {
     requests = asking
     filter = BearerGuard.filterSocket(groups: [])
     filterNotifications = BearerGuard.filterSocket(groups: [FilterMessage.group])
-    lastNoted = [Instant?](repeating: nil, count: Finding.count)
     var random = [UInt8](repeating: 0, count: 8)
     _ = random.withUnsafeMutableBytes { cs_net_random($0.baseAddress, $0.count) }
     cookie = random
@@ -258,7 +262,8 @@ final class BearerGuard {
     for path in paths where !path.failing.isEmpty {
       what += "\(what.isEmpty ? "" : "; ")\(path.familyText) \(path.failing.text)"
     }
-    note(.error, "packets do not pass \(nameText(name)) (\(what)): \(suspects())")
+    let why = protect ? suspects() : "protection is off; what was found is reported above"
+    note(.error, "packets do not pass \(nameText(name)) (\(what)): \(why)")
   }
 
   // MARK: Notifications
@@ -318,12 +323,16 @@ final class BearerGuard {
     if !notes.append((level, text)) { suppressed += 1 }
   }
 
-  /// The same finding again within `noteInterval` (somebody fights us) is counted, not noted.
-  func note(_ finding: Finding, _ level: LogLevel, _ text: String) {
-    let i = Int(finding.rawValue)
-    let distance = protect ? BearerGuard.noteInterval : .seconds(60)
-    if let last = lastNoted[i], now - last < distance { return }
-    lastNoted[i] = now
+  /// Something found and what was done. The same words within `noteInterval` (somebody fights us) are counted, not noted.
+  func finding(_ level: LogLevel, _ text: String) {
+    let interval = protect ? BearerGuard.noteInterval : BearerGuard.noteIntervalUnprotected
+    recent.removeAll { now - $0.at >= interval }
+    if recent.contains(where: { $0.text.utf8.elementsEqual(text.utf8) }) {
+      suppressed += 1
+      return
+    }
+    if recent.count == BearerGuard.recentLimit { recent.removeFirst() }
+    recent.append((now, text))
     note(level, text)
   }
 

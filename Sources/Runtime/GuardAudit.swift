@@ -5,14 +5,6 @@
 import CSystem
 import Core
 
-/// What can be wrong; each is noted by itself.
-enum Finding: UInt8 {
-  case deviceGone, deviceName, deviceMaster, deviceMTU, deviceDown
-  case address4, address6, route4, route6, rule4, rule6, ruleBefore4, ruleBefore6
-  case reversePath, ipv6Off, filter
-  static let count = 16
-}
-
 extension BearerGuard {
   static let mtu: UInt32 = 1500
   static let transmitQueue: UInt32 = 1000
@@ -45,33 +37,31 @@ extension BearerGuard {
     if auditDevice(&link) { isDamaged = true }
     if auditSysctls() { isDamaged = true }
     if auditAddresses() { isDamaged = true }
-    for prefix in prefixes {
-      if auditRule(prefix) { isDamaged = true }
-      if auditRoutes(prefix) { isDamaged = true }
-    }
+    // Rules first: what stands before ours decides which routes are wanted.
+    for prefix in prefixes where auditRule(prefix) { isDamaged = true }
+    for prefix in prefixes where auditRoutes(prefix) { isDamaged = true }
     return isDamaged
   }
 
   /// Mends unless told not to, and says so. `act` answers 0 or errno; EEXIST is as good as done.
-  private func mend(_ finding: Finding, _ what: String, _ deed: String, _ act: () -> Int32) {
+  private func mend(_ what: String, _ deed: String, _ act: () -> Int32) {
     if isInstalling {
       let refused = act()
       if refused != 0 && refused != 17 {
-        note(
-          finding, .error, "setting up \(nameText(name)): \(what), and the kernel refused to help (errno \(refused))")
+        finding(.error, "setting up \(nameText(name)): \(what), and the kernel refused to help (errno \(refused))")
       }
       return
     }
     if !protect {
-      note(finding, .warning, "\(nameText(name)): \(what); left as it is (protection is off)")
+      finding(.warning, "\(nameText(name)): \(what); left as it is (protection is off)")
       return
     }
     let refused = act()
     if refused == 0 || refused == 17 {
       repairs += 1
-      note(finding, .warning, "\(nameText(name)): \(what); \(deed)")
+      finding(.warning, "\(nameText(name)): \(what); \(deed)")
     } else {
-      note(finding, .error, "\(nameText(name)): \(what); mending it failed (errno \(refused))")
+      finding(.error, "\(nameText(name)): \(what); mending it failed (errno \(refused))")
     }
   }
 
@@ -95,7 +85,7 @@ extension BearerGuard {
   /// The device was deleted: the descriptor can make it again.
   private func deviceIsGone() -> Bool {
     isUp = false
-    mend(.deviceGone, "the device was deleted", "made again") {
+    mend("the device was deleted", "made again") {
       var step: Int32 = 0
       let result = withZeroTerminated(name) { cs_tun_attach(tun, $0, &step) }
       if result < 0 { return -result }
@@ -118,7 +108,7 @@ extension BearerGuard {
     var isDamaged = false
     if link.name != name {
       isDamaged = true
-      mend(.deviceName, "the device was renamed to \(nameText(link.name))", "renamed back") {
+      mend("the device was renamed to \(nameText(link.name))", "renamed back") {
         let rename = LinkRequest.change(index) { $0.attribute(3, text: name) }
         let refused = requests.request(rename)
         if refused != 16 { return refused }  // EBUSY: only when it is down
@@ -129,20 +119,20 @@ extension BearerGuard {
     }
     if link.master != 0 {
       isDamaged = true
-      mend(.deviceMaster, "the device was put under another", "taken out again") {
+      mend("the device was put under another", "taken out again") {
         requests.request(LinkRequest.change(index) { $0.attribute(10, u32: 0) })
       }
     }
     if link.mtu != BearerGuard.mtu {
       isDamaged = true
-      mend(.deviceMTU, "its MTU was set to \(link.mtu)", "set back to \(BearerGuard.mtu)") {
+      mend("its MTU was set to \(link.mtu)", "set back to \(BearerGuard.mtu)") {
         requests.request(LinkRequest.change(index) { $0.attribute(4, u32: BearerGuard.mtu) })
       }
     }
     isUp = link.isAdministrativelyUp
     if !isUp {
       isDamaged = true
-      mend(.deviceDown, "it was set down", "set up again") {
+      mend("it was set down", "set up again") {
         let refused = requests.request(LinkRequest.set(index, up: true))
         isUp = refused == 0
         return refused
@@ -159,12 +149,12 @@ extension BearerGuard {
     let reverse = Sysctl.interfaceKey(family: 4, name: name, "rp_filter")
     if let value = Sysctl.read(reverse), value != 2 {
       isDamaged = true
-      mend(.reversePath, "its rp_filter was \(value)", "set to 2") { Sysctl.write(reverse, 2) ? 0 : 1 }
+      mend("its rp_filter was \(value)", "set to 2") { Sysctl.write(reverse, 2) ? 0 : 1 }
     }
     let off = Sysctl.interfaceKey(family: 6, name: name, "disable_ipv6")
     if prefixes.count > 1, let value = Sysctl.read(off), value != 0 {
       isDamaged = true
-      mend(.ipv6Off, "IPv6 was switched off on it", "switched on again") { Sysctl.write(off, 0) ? 0 : 1 }
+      mend("IPv6 was switched off on it", "switched on again") { Sysctl.write(off, 0) ? 0 : 1 }
     }
     return isDamaged
   }
@@ -181,7 +171,7 @@ extension BearerGuard {
     var isDamaged = false
     for prefix in prefixes where !present.contains(where: { $0 == prefix }) {
       isDamaged = true
-      mend(prefix.isIPv6 ? .address6 : .address4, "its address \(prefix.text) was missing", "put back") {
+      mend("its address \(prefix.text) was missing", "put back") {
         requests.request(AddressRecord.change(prefix, on: index, add: true))
       }
     }
@@ -228,15 +218,23 @@ extension BearerGuard {
       }
       if isThere { continue }
       isDamaged = true
+      // Its coming is part of what was noted of the rule.
+      if wanted.table == OwnNumber.localTable && (protect || isInstalling) {
+        _ = requests.request(addition(wanted, source: prefix.address))
+        continue
+      }
       mend(
-        prefix.isIPv6 ? .route6 : .route4, "the route to \(wanted.destination.text) was missing", "put back"
+        "the route to \(wanted.destination.text) was missing", "put back"
       ) {
-        requests.request(
-          RouteRecord.add(
-            wanted.destination, type: wanted.type, table: wanted.table, interface: index, source: prefix.address))
+        requests.request(addition(wanted, source: prefix.address))
       }
     }
     return isDamaged
+  }
+
+  private func addition(_ wanted: WantedRoute, source: [UInt8]) -> NetlinkWriter {
+    RouteRecord.add(
+      wanted.destination, type: wanted.type, table: wanted.table, interface: index, source: source)
   }
 
   private func rules(family: UInt8) -> [RuleRecord] {
@@ -252,7 +250,7 @@ extension BearerGuard {
     var all = rules(family: prefix.family)
     if !all.contains(where: { $0.isOwn(prefix) }) {
       isDamaged = true
-      mend(prefix.isIPv6 ? .rule6 : .rule4, "the ip rule for \(prefix.network.text) was missing", "put back") {
+      mend("the ip rule for \(prefix.network.text) was missing", "put back") {
         requests.request(RuleRecord.change(prefix, add: true))
       }
       all = rules(family: prefix.family)
@@ -264,11 +262,11 @@ extension BearerGuard {
     if protect || isInstalling {
       usesLocalTable = true
       if !isInstalling { repairs += 1 }
-      note(
-        prefix.isIPv6 ? .ruleBefore6 : .ruleBefore4, .warning,
+      finding(
+        .warning,
         "\(nameText(name)): \(what); the prefix goes into the local table too, which stands before it")
     } else {
-      note(prefix.isIPv6 ? .ruleBefore6 : .ruleBefore4, .warning, "\(nameText(name)): \(what); left as it is")
+      finding(.warning, "\(nameText(name)): \(what); left as it is")
     }
     return true
   }

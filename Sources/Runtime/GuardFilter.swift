@@ -38,13 +38,13 @@ extension BearerGuard {
       }
     }
     if !refusedText.isEmpty {
-      note(
-        .filter, .error,
+      finding(
+        .error,
         "\(nameText(name)): filters may cover it and cannot be changed (owned by another program?): \(refusedText)")
     }
     if opened.isEmpty { return false }
-    note(
-      .filter, .warning,
+    finding(
+      .warning,
       protect
         ? "\(nameText(name)): filters covered it; an accept for it was put first in: \(opened)"
         : "\(nameText(name)): filters may cover it: \(opened); left as they are (protection is off)")

@@ -43,6 +43,7 @@ struct NetlinkWriter {
   mutating func u8(_ value: UInt8) { bytes.append(value) }
   mutating func u16(_ value: UInt16) { withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) } }
   mutating func u32(_ value: UInt32) { withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) } }
+  mutating func raw(_ payload: [UInt8]) { bytes.append(contentsOf: payload) }
   mutating func zeros(_ count: Int) { for _ in 0..<count { bytes.append(0) } }
 
   mutating func attribute(_ type: UInt16, _ value: [UInt8]) {

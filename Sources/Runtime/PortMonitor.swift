@@ -42,6 +42,7 @@ public struct PortMonitor: ~Copyable {
     var failureNoted = false
     /// disable_ipv6 before we set it.
     var formerIPv6Off = 0
+    var routes = PortRoutes()
   }
 
   private let policy: PortPolicy
@@ -106,7 +107,10 @@ public struct PortMonitor: ~Copyable {
     for i in tracked.indices {
       switch tracked[i].raising {
       case .own: continue
-      case .held: _ = requests.request(LinkRequest.set(tracked[i].link.index, up: false))
+      case .held:
+        tracked[i].routes.forget()
+        _ = requests.request(LinkRequest.set(tracked[i].link.index, up: false))
+        tracked[i].link.flags &= ~LinkFlag.up
       case .heldDown: break
       }
       release(i)
@@ -320,11 +324,13 @@ public struct PortMonitor: ~Copyable {
     let raised = requests.request(LinkRequest.set(link.index, up: true))
     if raised != 0 {
       if !wasHeld { release(i) }
+      tracked[i].lastAttempt = now
       return raisingFailed(i, "the kernel refused (errno \(raised))")
     }
     if PortChoice.isKind(link.slaveKind, "bridge") {
       _ = requests.request(LinkRequest.bridgePort(link.index, state: 0))
     }
+    tracked[i].routes.takeAway(over: link.index, requests)
     tracked[i].raising = .held(settling: true)
     tracked[i].failureNoted = false
     nextHoldCheck = now + PortMonitor.retryInterval
@@ -373,12 +379,14 @@ public struct PortMonitor: ~Copyable {
     if PortChoice.isKind(link.slaveKind, "bridge"), link.isAdministrativelyUp {
       _ = requests.request(LinkRequest.bridgePort(link.index, state: 3))
     }
+    if link.isAdministrativelyUp { tracked[i].routes.giveBack(requests) }
     forgetHold(i)
   }
 
   private mutating func forgetHold(_ i: Int) {
     tracked[i].raising = .own
     tracked[i].lastAttempt = nil
+    tracked[i].routes.forget()
     var isAnyHeld = false
     for port in tracked {
       switch port.raising {
