@@ -13,7 +13,7 @@ public struct Bytes32: Sendable, Equatable, Hashable {
   /// The first 32 bytes at `pointer`.
   public init(loadingFrom pointer: UnsafePointer<UInt8>) {
     self.init()
-    withMutableBytes { $0.update(from: pointer, count: 32) }
+    withMutableBytes { UnsafeMutableRawPointer($0).copyMemory(from: pointer, byteCount: 32) }
   }
 
   @inline(__always)
@@ -49,7 +49,7 @@ public struct Bytes16: Sendable, Equatable, Hashable {
 
   public init(loadingFrom pointer: UnsafePointer<UInt8>) {
     self.init()
-    withMutableBytes { $0.update(from: pointer, count: 16) }
+    withMutableBytes { UnsafeMutableRawPointer($0).copyMemory(from: pointer, byteCount: 16) }
   }
 
   @inline(__always)

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "csystem_files.h"
+
 /// The process's argument count and vector, kept from start-up (Embedded Swift has no CommandLine).
 int32_t cs_argc(void);
 const char *cs_argv(int32_t index);

@@ -1,0 +1,92 @@
+// One end-to-end relation: between a component and one MA, as either of them holds it. A channel outlives its sessions.
+
+import Bearer
+import Core
+import Membership
+import Onion
+import Session
+
+/// How frames reach the other end before there is a route.
+enum Carrier {
+  case none
+  /// A direct neighbour's adjacency, in RELAY frames.
+  case neighbour(adjacency: UInt16)
+  /// Through another component's channel (by number) and its adjacency; MAs only.
+  case through(channel: UInt32, adjacency: UInt16)
+}
+
+final class Channel {
+  /// Stable number in this run: index of the channel table, and the peer number of the bearer.
+  let number: UInt32
+  let peer: ComponentID
+  /// Index of the MA whose keys the channel uses.
+  let authorityIndex: Int
+  /// True when the other end is the MA.
+  let isUplink: Bool
+
+  var name: [UInt8] = []
+  var role = NodeRole.component
+  var ipv4: UInt32 = 0
+  /// Low half of the peer's IPv6 address: the first 8 bytes of its ID.
+  let interfaceID: UInt64
+
+  var session: SecureSession?
+  /// The one before, for frames under way; dropped after a while.
+  var previousSession: SecureSession?
+  var previousEnds = Instant.zero
+  /// Component: agreed but not yet proved by a first end-to-end frame.
+  var pendingSession: SecureSession?
+
+  var stream = ControlStream()
+  var carrier = Carrier.none
+
+  /// The way to the peer, once known.
+  var route: OnionBuilder?
+  /// The first link's adjacency on this node.
+  var routeEgress: UInt16 = 0
+  /// Largest lifeline frame on the way, bytes.
+  var frameSize = 0
+  /// The links of the way, for `ctl routes` (MA only).
+  var pathHops = 0
+  var lastHeard = Instant.zero
+  var sessionSince = Instant.zero
+  var classifier = TrafficClassifier(startingAt: .zero)
+
+  var packetsOut: UInt64 = 0
+  var packetsIn: UInt64 = 0
+
+  init(number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool) {
+    self.number = number
+    self.peer = peer
+    self.authorityIndex = authorityIndex
+    self.isUplink = isUplink
+    interfaceID = firstHalf(of: peer)
+  }
+
+  /// Takes a new session into use: a fresh control stream, no route, the old keys kept for what is under way.
+  func adopt(_ fresh: SecureSession, at now: Instant) {
+    previousSession = session
+    previousEnds = now + .seconds(5)
+    session = fresh
+    pendingSession = nil
+    stream = ControlStream()
+    route = nil
+    lastHeard = now
+    sessionSince = now
+  }
+
+  /// Bytes of IP packet a frame of the present route holds (the segment header not counted), or 0 without a route.
+  var payloadSize: Int {
+    guard let route else { return 0 }
+    return frameSize - route.size.endToEnd - SessionLayout.overhead
+  }
+}
+
+/// The first 8 bytes of an ID as a big-endian number: the interface ID of its IPv6 address.
+func firstHalf(of id: ComponentID) -> UInt64 {
+  id.bytes.withBytes { p in
+    var value: UInt64 = 0
+    for i in 0..<8 { value = value << 8 | UInt64(p[i]) }
+    return value
+  }
+}

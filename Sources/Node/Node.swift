@@ -1,0 +1,353 @@
+// A running lifeline node, MA or component: joins the engines, still without I/O.
+//
+// Every node relays, hears beacons and is a component of each MA but itself. An MA holds an `AuthorityState` beside it.
+// The packet path runs from `receive` to `transmit` without allocation; everything else goes through `settle`, which
+// drains the engines until none has anything to say.
+
+import Beacon
+import Bearer
+import Core
+import Crypto
+import Membership
+import Neighbour
+import Onion
+import Session
+import Store
+import Topology
+import Wire
+
+public struct Node: Personality, ~Copyable {
+  let pool: PacketPool
+  var contents: StoreContents
+  let identity: Identity
+  var descriptor: NetworkDescriptor
+  /// This node's index among the MAs, or nil on a component.
+  let authorityIndex: Int?
+  var entropy: Entropy
+
+  var neighbour: NeighbourEngine
+  var beacon: BeaconEngine
+  var relay = OnionRelay()
+  var reassembler = Reassembler()
+  /// Time of the event at hand; what is drained after it happens at that time.
+  var currentTime: Instant
+  /// The reassembler may have packets to hand out.
+  var hasDeliveries = false
+
+  /// Channels by number; never shrinks in a run. 1,040 at most: 1,024 components and 16 MAs.
+  var channels: [Channel] = []
+  static let channelLimit = 1_040
+  var uplinks: [Uplink] = []
+  var authority: AuthorityState?
+  var relayDesk = RelayDesk()
+
+  var portNames: [PortNumber: PortStatus] = [:]
+  var outputs = BoundedQueue<NodeOutput>(limit: 4_096)
+  /// The buffer whose packet was handed out last; given back on the next call.
+  var heldBuffer: PacketBuffer?
+
+  var controlDeadline: Instant?
+  var lsaVersion: UInt32 = 0
+  var topologyIsDirty = false
+  var counters = NodeCounters()
+  let startedAt: Instant
+  /// Until then frames are sent while the process ends.
+  var isEnding = false
+
+  /// - Parameters:
+  ///   - contents: the store; its boot count was raised for this run already.
+  ///   - seed: 32 bytes of the kernel's entropy, or of a simulator's.
+  public init(contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant) {
+    let descriptor = contents.descriptor
+    self.pool = pool
+    self.contents = contents
+    self.descriptor = descriptor
+    identity = contents.identity
+    entropy = Entropy(seed: seed)
+    startedAt = now
+    authorityIndex = contents.authorityIndex.map { Int($0) }
+    neighbour = NeighbourEngine(
+      configuration: NeighbourConfiguration(
+        id: contents.identity.id, agreement: contents.identity.agreement, descriptor: descriptor,
+        certificate: contents.certificate),
+      entropy: entropy.fork(), startingAt: now)
+    beacon = BeaconEngine(
+      network: descriptor.networkID.bytes,
+      authorities: descriptor.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) },
+      ownKey: contents.authorityIndex == nil ? nil : contents.identity.signing, entropy: entropy.fork())
+    beacon.epoch = descriptor.epoch
+    currentTime = now
+    for entry in descriptor.authorities where entry.id != contents.identity.id {
+      let channel = Channel(
+        number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true)
+      channel.name = Array(entry.name.bytes)
+      channel.role = .authority
+      channel.ipv4 = entry.ipv4
+      channels.append(channel)
+      uplinks.append(Uplink(channel: channel, entropy: &entropy))
+    }
+    if let own = authorityIndex { startAuthority(own, at: now) }
+    configureBearer()
+    settle(at: now)
+  }
+}
+
+/// What this node refused or dropped, by name; the engines' own counters stand beside these in `ctl counters`.
+struct NodeCounters {
+  var relayed: UInt64 = 0
+  var delivered: UInt64 = 0
+  var outputOverflow: UInt64 = 0
+  var poolEmpty: UInt64 = 0
+  var noAdjacency: UInt64 = 0
+  var noSession: UInt64 = 0
+  var sealRefused = [UInt64](repeating: 0, count: SessionRefusal.allCases.count)
+  var unknownRoute: UInt64 = 0
+  var controlInvalid: UInt64 = 0
+  var handshakeRefused: UInt64 = 0
+  var relayOverBudget: UInt64 = 0
+  var relayInvalid: UInt64 = 0
+  var towardExhausted: UInt64 = 0
+  var towardNoTree: UInt64 = 0
+  var bearerNoRoute: UInt64 = 0
+  var bearerWrongSource: UInt64 = 0
+  var bearerWrongDestination: UInt64 = 0
+  var bearerInvalid: UInt64 = 0
+  var strangersRefused: UInt64 = 0
+  var memberLimit: UInt64 = 0
+}
+
+extension Node {
+  // MARK: Outputs
+
+  mutating func emit(_ output: NodeOutput) {
+    if !outputs.append(output) {
+      counters.outputOverflow &+= 1
+      if case .transmit(let buffer, _, _) = output { pool.give(buffer) }
+    }
+  }
+
+  mutating func report(_ level: LogLevel, _ text: String) { emit(.event(level, text)) }
+
+  public mutating func nextOutput() -> NodeOutput? {
+    if hasDeliveries {
+      if let packet = nextDelivery() { return .deliver(packet) }
+      hasDeliveries = false
+      if let held = heldBuffer {
+        pool.give(held)
+        heldBuffer = nil
+      }
+    }
+    return outputs.popFirst()
+  }
+
+  // MARK: Ports
+
+  public mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant) {
+    portNames[port] = status
+    neighbour.portChanged(port, status, at: now)
+    settle(at: now)
+  }
+
+  public mutating func portVanished(_ port: PortNumber, at now: Instant) {
+    neighbour.portVanished(port, at: now)
+    portNames[port] = nil
+    settle(at: now)
+  }
+
+  // MARK: Time
+
+  public var nextDeadline: Instant? {
+    earlier(earlier(neighbour.nextDeadline, beacon.nextDeadline), controlDeadline)
+  }
+
+  public mutating func timeout(at now: Instant) {
+    neighbour.timeout(at: now)
+    beacon.timeout(at: now)
+    expireReassembly(at: now)
+    settle(at: now)
+  }
+
+  public mutating func loopWasLate(by lateness: Duration, at now: Instant) {
+    neighbour.loopWasLate(by: lateness, at: now)
+  }
+
+  public mutating func shutdown(at now: Instant) {
+    isEnding = true
+    for channel in channels where channel.session != nil {
+      sendDatagram([ControlType.goodbye.rawValue], on: channel, at: now)
+    }
+    neighbour.shutdown(at: now)
+    drainNeighbour(at: now)
+  }
+
+  // MARK: Settling
+
+  /// Drains every engine until none has anything to say, then sets the next deadline.
+  mutating func settle(at now: Instant) {
+    currentTime = now
+    var isQuiet = false
+    while !isQuiet {
+      isQuiet = true
+      if drainNeighbour(at: now) { isQuiet = false }
+      if drainBeacon(at: now) { isQuiet = false }
+    }
+    if topologyIsDirty {
+      topologyIsDirty = false
+      ownAdjacenciesChanged(at: now)
+    }
+    for uplink in uplinks { tendUplink(uplink, at: now) }
+    if authority != nil { tendAuthority(at: now) }
+    for channel in channels { pump(channel, at: now) }
+    drainBeacon(at: now)
+    setControlDeadline(at: now)
+  }
+
+  @discardableResult
+  mutating func drainNeighbour(at now: Instant) -> Bool {
+    var any = false
+    while let output = neighbour.nextOutput() {
+      any = true
+      switch output {
+      case .transmit(let bytes, let port, let destination): transmit(bytes, port, destination)
+      case .adjacencyUp(let number):
+        topologyIsDirty = true
+        beacon.adjacencyUp(number, at: now)
+        relayDesk.adjacencyChanged(number)
+        for uplink in uplinks where uplink.attachedOn == nil { uplink.attachDue = now }
+        reportAdjacency(number, isUp: true)
+      case .adjacencyDown(let number, let reason):
+        topologyIsDirty = true
+        beacon.adjacencyDown(number)
+        reportAdjacency(number, isUp: false, reason: text(reason.text))
+      case .adjacencyChanged: topologyIsDirty = true
+      case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
+      case .strangerGone(let number): beacon.adjacencyDown(number)
+      case .event(let level, let text): report(level, text)
+      }
+    }
+    return any
+  }
+
+  @discardableResult
+  mutating func drainBeacon(at now: Instant) -> Bool {
+    var any = false
+    while let output = beacon.nextOutput() {
+      any = true
+      switch output {
+      case .send(let content, let adjacency): sendBeacon(content, on: adjacency, at: now)
+      case .flood(let content, let except):
+        for adjacency in neighbour.adjacencies where adjacency.number != except {
+          sendBeacon(content, on: adjacency.number, at: now)
+        }
+      case .newest(let position, let boot, _, _, _, _):
+        beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, at: now)
+      case .newBoot(let position):
+        report(.notice, "authority \(authorityName(authorityIndex(atPosition: position))) has started anew")
+      case .bootJumped(let boot):
+        contents.jumpBoot(to: boot)
+        persist()
+        report(.warning, "this authority's boot count was behind its network's: set to \(boot)")
+      case .event(let level, let text): report(level, text)
+      }
+    }
+    return any
+  }
+
+  mutating func sendBeacon(_ content: [UInt8], on adjacency: UInt16, at now: Instant) {
+    sendLink(subtype: LinkSubtype.beacon, content, on: adjacency, at: now)
+  }
+
+  mutating func beaconHeard(authority index: Int, boot: UInt32, at now: Instant) {
+    for uplink in uplinks where uplink.channel.authorityIndex == index {
+      if uplink.sessionBoot != boot, uplink.attachBoot != boot {
+        uplink.attachBoot = boot
+        uplink.attachDelay = Uplink.firstAttachDelay
+        uplink.attachDue = now
+      }
+    }
+  }
+
+  mutating func setControlDeadline(at now: Instant) {
+    var deadline: Instant?
+    for uplink in uplinks { deadline = earlier(deadline, uplink.nextDeadline) }
+    for channel in channels where channel.session != nil { deadline = earlier(deadline, channel.stream.nextDeadline) }
+    if let authority { deadline = earlier(deadline, authority.nextDeadline) }
+    deadline = earlier(deadline, reassemblyDeadline)
+    // A deadline that is due already is due in a moment: what could be done now was done.
+    if let due = deadline, due <= now { deadline = now + .milliseconds(1) }
+    controlDeadline = deadline
+  }
+
+  // MARK: Words
+
+  func authorityName(_ index: Int) -> String {
+    descriptor.authority(at: UInt8(truncatingIfNeeded: index))?.name.description ?? "?"
+  }
+
+  /// The beacon engine counts MAs by their place in the descriptor's list; everything else by their stable index.
+  func authorityIndex(atPosition position: Int) -> Int { Int(descriptor.authorities[position].index) }
+
+  func beaconPosition(_ index: Int) -> Int {
+    descriptor.authorities.firstIndex { Int($0.index) == index } ?? 0
+  }
+
+  func portName(_ port: PortNumber) -> String { portNames[port]?.name ?? "?" }
+
+  mutating func reportAdjacency(_ number: UInt16, isUp: Bool, reason: String = "") {
+    guard let adjacency = neighbour.adjacency(number) else { return }
+    let who = nameOf(adjacency.id) ?? adjacency.id.description
+    let port = portName(adjacency.port)
+    if isUp {
+      report(.notice, "link to \(who) on \(port) is up")
+    } else {
+      report(.notice, "link to \(who) on \(port) is down: \(reason)")
+    }
+  }
+
+  /// The name of a node, where this one knows it.
+  func nameOf(_ id: ComponentID) -> String? {
+    if id == identity.id { return contents.name.description }
+    for entry in descriptor.authorities where entry.id == id { return entry.name.description }
+    if let number = authority?.byID[id] { return String(decoding: channels[Int(number)].name, as: UTF8.self) }
+    return nil
+  }
+
+  mutating func persist() {
+    do throws(StoreError) {
+      emit(.persist(try contents.encode()))
+    } catch {
+      report(.error, "the store cannot hold the change: \(error.description)")
+    }
+  }
+
+  mutating func configureBearer() {
+    guard let addresses = ownAddresses() else { return }
+    emit(.configureBearer(addresses))
+  }
+
+  /// Addresses of this node's own bearer; nil before the first certificate.
+  func ownAddresses() -> BearerAddresses? {
+    let ipv4: UInt32
+    if let own = authorityIndex {
+      ipv4 = descriptor.authority(at: UInt8(own))?.ipv4 ?? 0
+    } else if let opening = contents.opening {
+      ipv4 = opening.ipv4
+    } else {
+      return nil
+    }
+    return BearerAddresses(
+      ipv4: ipv4, ipv4PrefixLength: descriptor.prefix.length, ipv6: ipv6Address(of: identity.id),
+      ipv6PrefixLength: 64)
+  }
+
+  /// fd, 40 bits of the network's ID, subnet 0, the first 8 bytes of the component's ID (RFC 4193).
+  func ipv6Address(of id: ComponentID) -> Bytes16 {
+    var address = Bytes16()
+    address.withMutableBytes { out in
+      out[0] = 0xfd
+      descriptor.networkID.bytes.withBytes { for i in 0..<5 { out[1 + i] = $0[i] } }
+      id.bytes.withBytes { for i in 0..<8 { out[8 + i] = $0[i] } }
+    }
+    return address
+  }
+}

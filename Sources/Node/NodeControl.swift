@@ -1,0 +1,440 @@
+// Answers for `lifeline ctl`: one JSON document each (the command line of the architecture names the required fields).
+
+import Bearer
+import Beacon
+import Core
+import Crypto
+import Membership
+import Neighbour
+import Onion
+import Session
+import Store
+import Topology
+import Wire
+
+extension Node {
+  public mutating func control(_ request: ControlRequest, at now: Instant) -> ControlAnswer {
+    currentTime = now
+    guard let command = request.words.first else { return .failure("no command given") }
+    let argument = request.words.count > 1 ? request.words[1] : nil
+    if isWord(command, "status") { return status(at: now) }
+    if isWord(command, "nodes") { return nodes(at: now) }
+    if isWord(command, "links") { return links() }
+    if isWord(command, "neighbours") { return neighbours() }
+    if isWord(command, "routes") { return routes(argument) }
+    if isWord(command, "counters") { return allCounters() }
+    if isWord(command, "accept") { return accept(request, at: now) }
+    if isWord(command, "forget") { return forget(argument, at: now) }
+    return .failure(
+      "unknown command \(String(decoding: command, as: UTF8.self)): "
+        + "status, nodes, links, neighbours, routes, counters, events, accept, forget")
+  }
+
+  /// Bearer known and, on a component, an MA reached.
+  var isReady: Bool {
+    if authority != nil { return true }
+    return ownAddresses() != nil && uplinks.contains { $0.isReady }
+  }
+
+  private func status(at now: Instant) -> ControlAnswer {
+    var json = JSONWriter()
+    json.object { json in
+      json.field("name", contents.name.description)
+      json.field("id", identity.id.description)
+      json.field("role", (authority == nil ? NodeRole.component : .authority).name)
+      json.field("domain", descriptor.domain.description)
+      json.field("epoch", Int(descriptor.epoch))
+      json.field("ipv4", ownIPv4 == 0 ? nil : dottedQuad(ownIPv4))
+      json.field("ipv6", ownAddresses() == nil ? nil : ipv6Text(ipv6Address(of: identity.id)))
+      json.field("prefix", descriptor.prefix.description)
+      json.field("ready", isReady)
+      json.field("uptimeSeconds", Int((now - startedAt).milliseconds / 1_000))
+      json.field("boot", Int(contents.bootCount))
+      json.field("neighbours", neighbour.adjacencies.filter { $0.state == .up }.count)
+      if authority != nil {
+        json.field("members", contents.authority.members.filter { $0.state == .active }.count)
+        json.field("reachable", channels.filter { $0.route != nil }.count)
+      } else {
+        json.key("authorities")
+        json.array { json in
+          for uplink in uplinks {
+            json.object { json in
+              json.field("name", authorityName(uplink.channel.authorityIndex))
+              json.field("reached", uplink.isReady)
+            }
+          }
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  // MARK: Nodes
+
+  private func nodes(at now: Instant) -> ControlAnswer {
+    var json = JSONWriter()
+    json.array { json in
+      writeNode(
+        &json, name: contents.name.description, id: identity.id,
+        role: authority == nil ? .component : .authority, state: "authenticated", ipv4: ownIPv4, hops: 0, via: nil)
+      for uplink in uplinks {
+        writeNode(
+          &json, name: authorityName(uplink.channel.authorityIndex), id: uplink.channel.peer, role: .authority,
+          state: uplink.isReady ? "authenticated" : "unreachable", ipv4: uplink.channel.ipv4, hops: nil, via: nil)
+      }
+      if let authority {
+        for member in contents.authority.members where member.state != .forgotten && member.id != identity.id {
+          let number = authority.byID[member.id]
+          let channel = number.map { channels[Int($0)] }
+          if channel?.isUplink == true { continue }
+          let state: String
+          if member.state == .revoked || descriptor.isRevoked(member.id) {
+            state = "revoked"
+          } else {
+            state = channel?.route != nil && channel?.session != nil ? "authenticated" : "unreachable"
+          }
+          writeNode(
+            &json, name: member.name.description, id: member.id, role: member.certificate.role, state: state,
+            ipv4: member.opening.ipv4, hops: channel?.route == nil ? nil : channel?.pathHops, via: nil)
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  private func writeNode(
+    _ json: inout JSONWriter, name: String, id: ComponentID, role: NodeRole, state: String, ipv4: UInt32, hops: Int?,
+    via: String?
+  ) {
+    json.object { json in
+      json.field("name", name)
+      json.field("id", id.description)
+      json.field("role", role.name)
+      json.field("state", state)
+      json.field("ipv4", ipv4 == 0 ? nil : dottedQuad(ipv4))
+      json.field("ipv6", ipv6Text(ipv6Address(of: id)))
+      if let hops {
+        json.field("hops", hops)
+      } else {
+        json.key("hops")
+        json.null()
+      }
+    }
+  }
+
+  // MARK: Links
+
+  /// On an MA every link that both ends report; on a component its own.
+  private func links() -> ControlAnswer {
+    guard let authority else { return neighbours() }
+    var json = JSONWriter()
+    json.array { json in
+      for link in authority.graph.confirmedLinks {
+        json.object { json in
+          json.field("from", nameOf(link.low.component) ?? link.low.component.description)
+          json.field("fromPort", link.low.label.description)
+          json.field("to", nameOf(link.high.component) ?? link.high.component.description)
+          json.field("toPort", link.high.label.description)
+          json.field("cost", Int(link.cost))
+          json.field("frameSize", Int(link.frameSize))
+          json.field("roundTripMicroseconds", Int(max(link.low.roundTrip, link.high.roundTrip)))
+          json.field("losses", Int(link.low.losses) + Int(link.high.losses))
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  private func neighbours() -> ControlAnswer {
+    var json = JSONWriter()
+    json.array { json in
+      for view in neighbour.adjacencies {
+        json.object { json in
+          json.field("adjacency", Int(view.number))
+          json.field("port", portName(view.port))
+          json.field("neighbour", nameOf(view.id) ?? view.id.description)
+          json.field("id", view.id.description)
+          json.field("state", stateText(view.state))
+          json.field("cost", Int(view.cost))
+          json.field("frameSize", view.frameSize)
+          json.field("roundTripMicroseconds", Int(view.roundTrip))
+          json.field("losses", view.losses)
+          json.field("sent", view.sent)
+          json.field("received", view.received)
+          json.field("intervalMilliseconds", Int(view.interval))
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  private func stateText(_ state: AdjacencyState) -> String {
+    if case .down(let reason) = state { return "down: " + text(reason.text) }
+    return text(state.text)
+  }
+
+  // MARK: Routes
+
+  private func routes(_ wanted: [UInt8]?) -> ControlAnswer {
+    guard let authority else { return uplinkRoutes() }
+    if let wanted {
+      guard let member = member(named: wanted) else { return unknownNode(wanted) }
+      return explain(member, authority)
+    }
+    var json = JSONWriter()
+    json.array { json in
+      for channel in channels where !channel.isUplink {
+        guard let admission = authority.admissions[channel.number] else { continue }
+        json.object { json in
+          json.field("node", String(decoding: channel.name, as: UTF8.self))
+          json.field("state", channel.route == nil ? "none" : "installed")
+          writePath(&json, channel.route == nil ? nil : admission.path)
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  private func writePath(_ json: inout JSONWriter, _ path: TopologyPath?) {
+    json.key("hops")
+    if let path { json.integer(path.links.count) } else { json.null() }
+    json.key("cost")
+    if let path { json.integer(path.cost) } else { json.null() }
+    json.key("frameSize")
+    if let path { json.integer(path.frameSize) } else { json.null() }
+    json.key("path")
+    json.array { json in
+      for link in path?.links ?? [] { json.string(nameOf(link.to) ?? link.to.description) }
+    }
+  }
+
+  private func explain(_ member: Member, _ authority: AuthorityState) -> ControlAnswer {
+    let paths = authority.graph.explain(to: member.id)
+    var json = JSONWriter()
+    json.object { json in
+      json.field("node", member.name.description)
+      json.field(
+        "rule", "lowest cost, then the largest frame size, then the fewest hops, then the lowest identifiers")
+      json.key("candidates")
+      json.array { json in
+        for (rank, path) in paths.enumerated() {
+          json.object { json in
+            json.field("chosen", rank == 0)
+            writePath(&json, path)
+            json.field("why", rank == 0 ? "the best of all paths" : whyNot(path, best: paths[0]))
+          }
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  private func whyNot(_ path: TopologyPath, best: TopologyPath) -> String {
+    if path.cost > best.cost { return "costs \(path.cost), the chosen one \(best.cost)" }
+    if path.frameSize < best.frameSize {
+      return "carries frames of \(path.frameSize) bytes, the chosen one of \(best.frameSize)"
+    }
+    if path.links.count > best.links.count {
+      return "has \(path.links.count) hops, the chosen one \(best.links.count)"
+    }
+    return "is equal; the chosen one's identifiers are lower"
+  }
+
+  private func uplinkRoutes() -> ControlAnswer {
+    var json = JSONWriter()
+    json.array { json in
+      for uplink in uplinks {
+        json.object { json in
+          json.field("node", authorityName(uplink.channel.authorityIndex))
+          json.field("state", uplink.channel.route == nil ? "none" : "installed")
+          let egress = neighbour.adjacency(uplink.channel.routeEgress)
+          json.field("port", uplink.channel.route == nil ? nil : egress.map { portName($0.port) })
+          json.field("frameSize", uplink.channel.frameSize)
+        }
+      }
+    }
+    return .document(json.bytes)
+  }
+
+  // MARK: Members
+
+  private func member(named name: [UInt8]) -> Member? {
+    for member in contents.authority.members where member.state != .forgotten {
+      if member.name.bytes.elementsEqual(name) || member.id.description.utf8.elementsEqual(name) { return member }
+    }
+    return nil
+  }
+
+  private func unknownNode(_ name: [UInt8]) -> ControlAnswer {
+    .failure("no node \(String(decoding: name, as: UTF8.self)): lifeline ctl nodes lists them")
+  }
+
+  private mutating func forget(_ name: [UInt8]?, at now: Instant) -> ControlAnswer {
+    guard let authority else { return .failure("only an authority can forget a node") }
+    guard let name else { return .failure("forget what? lifeline ctl forget NODE") }
+    guard let member = member(named: name) else { return unknownNode(name) }
+    guard member.id != identity.id else { return .failure("this node does not forget itself") }
+    do throws(StoreError) {
+      _ = try contents.forget(member.name)
+    } catch {
+      return .failure(error.description)
+    }
+    persist()
+    if let number = authority.byID[member.id], !channels[Int(number)].isUplink {
+      let channel = channels[Int(number)]
+      if channel.session != nil { sendDatagram([ControlType.goodbye.rawValue], on: channel, at: now) }
+      channel.session = nil
+      channel.route = nil
+      authority.remove(channel)
+      authority.graph.remove(member.id)
+      scheduleRecompute(at: now)
+    }
+    report(.notice, "\(member.name.description) is forgotten")
+    settle(at: now)
+    var json = JSONWriter()
+    json.object { json in
+      json.field("forgotten", member.name.description)
+      json.field("id", member.id.description)
+    }
+    return .document(json.bytes)
+  }
+
+  private mutating func accept(_ request: ControlRequest, at now: Instant) -> ControlAnswer {
+    guard authority != nil else { return .failure("only an authority accepts boxes: run this on the MA") }
+    let records: [[UInt8]]
+    do throws(WireError) {
+      records = try splitRecords(request.attachment)
+    } catch {
+      return .failure("the records did not arrive whole: try again")
+    }
+    guard let policy = acceptPolicy(request.words) else {
+      return .failure("accept takes --yes, or --expect ID with 32 hexadecimal digits")
+    }
+    let before = contents
+    let outcomes: [AcceptOutcome]
+    do throws(StoreError) {
+      outcomes = try contents.accept(records: records, policy: policy, entropy: &entropy)
+    } catch {
+      return .failure(error.description)
+    }
+    var changed = false
+    for outcome in outcomes { if case .accepted(let member) = outcome.verdict {
+      changed = true
+      _ = channel(for: member)
+      report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
+    } }
+    if changed {
+      do throws(StoreError) {
+        emit(.persist(try contents.encode()))
+      } catch {
+        contents = before
+        return .failure(error.description)
+      }
+    }
+    return .document(acceptDocument(outcomes))
+  }
+
+  private func splitRecords(_ attachment: [UInt8]) throws(WireError) -> [[UInt8]] {
+    var reader = ByteReader(attachment.span)
+    var records: [[UInt8]] = []
+    while reader.remaining > 0 {
+      let length = try reader.u32()
+      records.append(try reader.array(Int(length)))
+    }
+    return records
+  }
+
+  private func acceptPolicy(_ words: [[UInt8]]) -> AcceptPolicy? {
+    var policy = AcceptPolicy.list
+    var i = 1
+    while i < words.count {
+      if isWord(words[i], "--yes") {
+        policy = .all
+      } else if isWord(words[i], "--expect"), i + 1 < words.count {
+        guard let raw = bytes(hexadecimal: words[i + 1]), raw.count == 16 else { return nil }
+        policy = .only(ComponentID(raw.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) }), as: nil)
+        i += 1
+      }
+      i += 1
+    }
+    return policy
+  }
+
+  private func acceptDocument(_ outcomes: [AcceptOutcome]) -> [UInt8] {
+    var json = JSONWriter()
+    json.array { json in
+      for outcome in outcomes {
+        json.object { json in
+          json.field("record", outcome.position)
+          if let record = outcome.record {
+            json.field("name", record.name.description)
+            json.field("id", record.id.description)
+            json.field("fingerprint", record.fingerprint)
+          }
+          switch outcome.verdict {
+          case .listed(let member):
+            json.field("verdict", "waiting")
+            json.field("ipv4", dottedQuad(member.opening.ipv4))
+          case .accepted(let member):
+            json.field("verdict", "accepted")
+            json.field("ipv4", dottedQuad(member.opening.ipv4))
+          case .alreadyMember(let member):
+            json.field("verdict", "member already")
+            json.field("ipv4", dottedQuad(member.opening.ipv4))
+          case .passedOver: json.field("verdict", "passed over")
+          case .refused(let reason):
+            json.field("verdict", "refused")
+            json.field("why", reason.description)
+          }
+        }
+      }
+    }
+    return json.bytes
+  }
+
+  func isWord(_ word: [UInt8], _ text: StaticString) -> Bool {
+    word.elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+  }
+
+  func text(_ words: StaticString) -> String {
+    String(decoding: UnsafeBufferPointer(start: words.utf8Start, count: words.utf8CodeUnitCount), as: UTF8.self)
+  }
+}
+
+/// RFC 5952 text, without the shortening of the longest run of zeros where it is a single group.
+func ipv6Text(_ address: Bytes16) -> String {
+  var groups: [UInt16] = []
+  address.withBytes { p in for i in 0..<8 { groups.append(UInt16(p[2 * i]) << 8 | UInt16(p[2 * i + 1])) } }
+  var best = (start: 0, count: 0)
+  var i = 0
+  while i < 8 {
+    var j = i
+    while j < 8, groups[j] == 0 { j += 1 }
+    if j - i > best.count, j - i > 1 { best = (i, j - i) }
+    i = max(j, i + 1)
+  }
+  var out = ""
+  var k = 0
+  while k < 8 {
+    if best.count > 0, k == best.start {
+      out += "::"
+      k += best.count
+      continue
+    }
+    if k > 0, !(best.count > 0 && k == best.start + best.count) { out += ":" }
+    out += hexadecimalDigits(groups[k])
+    k += 1
+  }
+  return out
+}
+
+private func hexadecimalDigits(_ value: UInt16) -> String {
+  var digits: [UInt8] = []
+  var rest = value
+  repeat {
+    let nibble = UInt8(rest & 15)
+    digits.append(nibble < 10 ? 48 + nibble : 87 + nibble)
+    rest >>= 4
+  } while rest != 0
+  return String(decoding: digits.reversed(), as: UTF8.self)
+}

@@ -1,0 +1,76 @@
+// Everything that was refused or dropped, by name, for `lifeline ctl counters`.
+
+import Beacon
+import Bearer
+import Core
+import Neighbour
+import Onion
+import Session
+import Wire
+
+extension Node {
+  func allCounters() -> ControlAnswer {
+    var json = JSONWriter()
+    json.object { json in
+      json.field("relayed", counters.relayed)
+      json.field("delivered", counters.delivered)
+      json.field("outputOverflow", counters.outputOverflow)
+      json.field("poolEmpty", counters.poolEmpty)
+      json.field("poolFree", pool.freeCount)
+      json.field("noAdjacency", counters.noAdjacency)
+      json.field("noSession", counters.noSession)
+      json.field("unknownRoute", counters.unknownRoute)
+      json.field("controlInvalid", counters.controlInvalid)
+      json.field("handshakeRefused", counters.handshakeRefused)
+      json.field("relayOverBudget", counters.relayOverBudget)
+      json.field("relayInvalid", counters.relayInvalid)
+      json.field("towardExhausted", counters.towardExhausted)
+      json.field("towardNoTree", counters.towardNoTree)
+      json.field("bearerNoRoute", counters.bearerNoRoute)
+      json.field("bearerWrongSource", counters.bearerWrongSource)
+      json.field("bearerWrongDestination", counters.bearerWrongDestination)
+      json.field("bearerInvalid", counters.bearerInvalid)
+      json.field("strangersRefused", counters.strangersRefused)
+      json.field("memberLimit", counters.memberLimit)
+      json.field("routesKnown", relay.routeCount)
+      json.field("routesEvicted", relay.routesEvicted)
+      json.key("link")
+      json.object { json in
+        for reason in NeighbourRefusal.allCases { json.field(reason.name, neighbour.counters[reason]) }
+        json.field("not-up", neighbour.counters.notUp)
+        json.field("too-large", neighbour.counters.tooLarge)
+        json.field("late-loops", neighbour.counters.lateLoops)
+        json.field("strangers-replaced", neighbour.counters.strangersReplaced)
+        json.field("adjacencies-up", neighbour.counters.adjacenciesUp)
+        json.field("adjacencies-down", neighbour.counters.adjacenciesDown)
+      }
+      json.key("onion")
+      json.object { json in
+        for reason in OnionRefusal.allCases { json.field(reason.name, relay.refused[Int(reason.rawValue)]) }
+      }
+      json.key("session")
+      json.object { json in
+        for reason in SessionRefusal.allCases { json.field(reason.name, counters.sealRefused[Int(reason.rawValue)]) }
+      }
+      json.key("bearer")
+      json.object { json in
+        for counter in BearerCounter.allCases { json.field(counter.name, reassembler.counters[counter]) }
+      }
+      json.key("beacon")
+      json.object { json in
+        let beacons = beacon.counters
+        json.field("originated", beacons.originated)
+        json.field("accepted", beacons.accepted)
+        json.field("duplicates", beacons.duplicates)
+        json.field("old", beacons.old)
+        json.field("refused-malformed", beacons.refusedMalformed)
+        json.field("refused-unknown-authority", beacons.refusedUnknownAuthority)
+        json.field("refused-signature", beacons.refusedSignature)
+        json.field("refused-conflicting", beacons.refusedConflicting)
+        json.field("refused-budget", beacons.refusedBudget)
+        json.field("refused-pace", beacons.refusedPace)
+      }
+    }
+    return .document(json.bytes)
+  }
+}

@@ -1,0 +1,321 @@
+// Frames in and out: link, onion and end-to-end layers joined. The path of a relayed frame allocates nothing.
+
+import Beacon
+import Core
+import Crypto
+import Neighbour
+import Onion
+import Session
+import Wire
+
+/// Subtypes of LINKED and OPEN frames (docs/PROTOCOL.md §2).
+enum LinkSubtype {
+  static let beacon: UInt8 = 1
+  static let relay: UInt8 = 2
+  static let toward: UInt8 = 3
+}
+
+extension Node {
+  public mutating func receive(
+    _ frame: PacketBuffer, on port: PortNumber, from source: MACAddress, at now: Instant
+  ) {
+    var frame = frame
+    currentTime = now
+    switch neighbour.receive(&frame, on: port, from: source, at: now) {
+    case .onion(let adjacency): receiveOnion(frame, on: adjacency, at: now)
+    case .consumed:
+      pool.give(frame)
+      if drainNeighbour(at: now) { settle(at: now) }
+    case .refused: pool.give(frame)
+    case .linked(let adjacency, let subtype, let offset, let count):
+      receiveLinkMessage(frame, offset, count, subtype, on: adjacency, isLinked: true, at: now)
+    case .open(let adjacency, let subtype, let offset, let count):
+      receiveLinkMessage(frame, offset, count, subtype, on: adjacency, isLinked: false, at: now)
+    }
+  }
+
+  private mutating func receiveLinkMessage(
+    _ frame: PacketBuffer, _ offset: Int, _ count: Int, _ subtype: UInt8, on adjacency: UInt16, isLinked: Bool,
+    at now: Instant
+  ) {
+    let content = UnsafeBufferPointer(start: frame.bytes + offset, count: count)
+    switch subtype {
+    case LinkSubtype.beacon:
+      beacon.receive(content.span, from: adjacency, authenticated: isLinked, at: now)
+      pool.give(frame)
+    case LinkSubtype.relay:
+      let copy = Array(content)
+      pool.give(frame)
+      receiveRelay(copy, on: adjacency, isLinked: isLinked, at: now)
+    case LinkSubtype.toward where isLinked:
+      let copy = Array(content)
+      pool.give(frame)
+      receiveToward(copy, on: adjacency, at: now)
+    default:
+      counters.relayInvalid &+= 1
+      pool.give(frame)
+    }
+    settle(at: now)
+  }
+
+  // MARK: Onion
+
+  private mutating func receiveOnion(_ frame: PacketBuffer, on adjacency: UInt16, at now: Instant) {
+    let size = OnionSize(code: frame.bytes[0] >> 1)
+    switch relay.process(frame, size: size, ingress: adjacency, at: now) {
+    case .forward(let egress, _):
+      counters.relayed &+= 1
+      sendOnion(frame, size: size, on: egress, at: now)
+    case .deliver(let onionClass, let route):
+      let channel: Channel?
+      if onionClass.authority == authorityIndex {
+        channel = authority?.returnRoutes[route].map { channels[Int($0)] }
+      } else {
+        channel = uplink(onionClass.authority)?.channel
+      }
+      guard let channel else {
+        counters.unknownRoute &+= 1
+        pool.give(frame)
+        return
+      }
+      receiveSealed(frame, at: size.endToEnd, on: channel, now)
+    case .refused: pool.give(frame)
+    }
+  }
+
+  /// Seals a frame whose onion header is ready, and sends it; takes the buffer over.
+  mutating func sendOnion(
+    _ frame: PacketBuffer, size: OnionSize, on egress: UInt16, at now: Instant
+  ) {
+    var frame = frame
+    guard let destination = neighbour.sealOnion(&frame, sizeCode: size.code, on: egress, at: now) else {
+      counters.noAdjacency &+= 1
+      pool.give(frame)
+      return
+    }
+    emit(.transmit(frame, port: destination.port, destination: destination.address))
+  }
+
+  // MARK: End to end
+
+  /// An end-to-end frame for this node stands at `offset`; takes the buffer over.
+  mutating func receiveSealed(_ frame: PacketBuffer, at offset: Int, on channel: Channel, _ now: Instant) {
+    let p = frame.bytes + offset
+    let count = frame.count - offset
+    guard count >= SessionLayout.overhead, let session = sessionFor(p, channel, at: now) else {
+      counters.noSession &+= 1
+      pool.give(frame)
+      return
+    }
+    switch session.open(p, count: count) {
+    case .refused(let reason):
+      counters.sealRefused[Int(reason.rawValue)] &+= 1
+      pool.give(frame)
+    case .opened(let space, let sequence, let plainCount):
+      if session === channel.pendingSession { promote(channel, at: now) }
+      channel.lastHeard = now
+      let plain = p + SessionLayout.header
+      if plain[0] >> 4 == SegmentKind.ip {
+        receivePacket(frame, plain: plain, count: plainCount, sequence: sequence, from: channel, space: space, at: now)
+        return
+      }
+      receiveControl(plain, count: plainCount, on: channel, at: now)
+      pool.give(frame)
+      settle(at: now)
+    }
+  }
+
+  /// Which of a channel's sessions the frame's key epoch means.
+  private func sessionFor(_ p: UnsafeMutablePointer<UInt8>, _ channel: Channel, at now: Instant) -> SecureSession? {
+    let epoch = SecureSession.epoch(of: p)
+    if let session = channel.session, session.keys.epoch == epoch { return session }
+    if let pending = channel.pendingSession, pending.keys.epoch == epoch { return pending }
+    if let previous = channel.previousSession, previous.keys.epoch == epoch, now < channel.previousEnds {
+      return previous
+    }
+    return nil
+  }
+
+  // MARK: Control frames
+
+  /// Sends bytes as a frame of their own (hellos, discoveries, handshakes).
+  mutating func transmit(_ bytes: [UInt8], _ port: PortNumber, _ destination: MACAddress) {
+    guard var buffer = pool.take() else {
+      counters.poolEmpty &+= 1
+      return
+    }
+    guard bytes.count <= buffer.tailRoom else {
+      pool.give(buffer)
+      return
+    }
+    bytes.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    buffer.count = bytes.count
+    emit(.transmit(buffer, port: port, destination: destination))
+  }
+
+  /// Sends content to a neighbour: LINKED where there is a link key, OPEN otherwise.
+  mutating func sendLink(subtype: UInt8, _ content: [UInt8], on adjacency: UInt16, at now: Instant) {
+    guard var buffer = pool.take() else {
+      counters.poolEmpty &+= 1
+      return
+    }
+    var destination = neighbour.sealLinked(subtype: subtype, content: content, into: &buffer, on: adjacency, at: now)
+    if destination == nil, subtype != LinkSubtype.toward {
+      destination = neighbour.composeOpen(subtype: subtype, content: content, into: &buffer, on: adjacency, at: now)
+    }
+    guard let destination else {
+      counters.noAdjacency &+= 1
+      pool.give(buffer)
+      return
+    }
+    emit(.transmit(buffer, port: destination.port, destination: destination.address))
+  }
+
+  /// Sends an end-to-end frame of the control space by the route, or by what there is before one.
+  /// - Parameter attempt: 1 at first; later ones try another way where there is one.
+  mutating func sendSegment(
+    kind: UInt8, flags: UInt8, word: UInt32, payload: [UInt8], on channel: Channel, attempt: Int, at now: Instant
+  ) {
+    guard let session = channel.session else { return }
+    var sealed = [UInt8](repeating: 0, count: SessionLayout.overhead + payload.count)
+    sealed[5] = kind << 4 | flags
+    for i in 0..<4 { sealed[6 + i] = UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * i)) }
+    for i in payload.indices { sealed[10 + i] = payload[i] }
+    sealed.withUnsafeMutableBufferPointer {
+      _ = session.seal($0.baseAddress!, count: SessionLayout.segment + payload.count, space: .control)
+    }
+    sendSealed(sealed, on: channel, attempt: attempt, at: now)
+  }
+
+  private mutating func sendSealed(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
+    let routeIsUsable =
+      channel.route != nil && neighbour.adjacency(channel.routeEgress)?.state == .up
+      && (attempt % 2 == 1 || !channel.isUplink)
+    if routeIsUsable, let route = channel.route {
+      sendByRoute(sealed, route, on: channel, at: now)
+      return
+    }
+    let peerIsAuthority = channel.isUplink
+    switch channel.carrier {
+    case .neighbour(let adjacency) where channel.route == nil && attempt < 4:
+      let kind: RelayMessage.Kind = peerIsAuthority ? .sealedUp : .sealedDown
+      let body = peerIsAuthority ? bigEndian(channel.session?.keys.spi ?? 0) + sealed : sealed
+      let message = RelayMessage(kind: kind, authority: authorityID(channel), body: body)
+      sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
+    case .through(let through, let adjacency) where channel.route == nil:
+      let message = RelayMessage(kind: .sealedDown, authority: authorityID(channel), body: sealed)
+      sendDatagram(RelayDown(adjacency: adjacency, relay: message).encode(), on: channels[Int(through)], at: now)
+    default:
+      if peerIsAuthority { sendToward(sealed, on: channel, at: now) }
+    }
+  }
+
+  func authorityID(_ channel: Channel) -> ComponentID {
+    channel.isUplink ? channel.peer : identity.id
+  }
+
+  private mutating func sendByRoute(_ sealed: [UInt8], _ route: OnionBuilder, on channel: Channel, at now: Instant) {
+    guard var buffer = pool.take() else {
+      counters.poolEmpty &+= 1
+      return
+    }
+    let offset = route.size.endToEnd
+    guard buffer.tailRoom >= offset + sealed.count else {
+      pool.give(buffer)
+      return
+    }
+    sealed.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes + offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    buffer.count = offset + sealed.count
+    let onionClass = OnionClass(
+      traffic: .control, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
+    guard route.build(buffer.bytes, class: onionClass) else {
+      pool.give(buffer)
+      return
+    }
+    sendOnion(buffer, size: route.size, on: channel.routeEgress, at: now)
+  }
+
+  /// Along the newest beacon's tree to the MA.
+  private mutating func sendToward(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
+    guard let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex)),
+      let adjacency = newest.adjacency, let session = channel.session
+    else {
+      counters.towardNoTree &+= 1
+      return
+    }
+    let message = TowardMessage(
+      authority: authorityID(channel), boot: newest.boot, counter: newest.counter, budget: TowardMessage.fullBudget,
+      spi: session.keys.spi, sealed: sealed)
+    sendLink(subtype: LinkSubtype.toward, message.encode(), on: adjacency, at: now)
+  }
+
+  private mutating func receiveToward(_ bytes: [UInt8], on adjacency: UInt16, at now: Instant) {
+    let decoded: TowardMessage
+    do throws(WireError) {
+      decoded = try TowardMessage(decoding: bytes.span)
+    } catch {
+      counters.relayInvalid &+= 1
+      return
+    }
+    var message = decoded
+    guard let index = descriptor.index(of: message.authority).map({ Int($0) }) else {
+      counters.relayInvalid &+= 1
+      return
+    }
+    if index == authorityIndex {
+      receiveSealedBytes(message.sealed, spi: message.spi, at: now)
+      return
+    }
+    guard message.budget > 1 else {
+      counters.towardExhausted &+= 1
+      return
+    }
+    guard
+      let next = beacon.treeAdjacency(authority: beaconPosition(index), boot: message.boot, counter: message.counter),
+      next != adjacency
+    else {
+      counters.towardNoTree &+= 1
+      return
+    }
+    message.budget -= 1
+    sendLink(subtype: LinkSubtype.toward, message.encode(), on: next, at: now)
+  }
+
+  /// At the MA: an end-to-end frame that came without a route, named by its session.
+  mutating func receiveSealedBytes(_ sealed: [UInt8], spi: UInt32, at now: Instant) {
+    guard let number = authority?.bySPI[spi] else {
+      counters.noSession &+= 1
+      return
+    }
+    receiveSealedCopy(sealed, on: channels[Int(number)], at: now)
+  }
+
+  mutating func receiveSealedCopy(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
+    guard var buffer = pool.take() else {
+      counters.poolEmpty &+= 1
+      return
+    }
+    guard !sealed.isEmpty, sealed.count <= buffer.tailRoom else {
+      pool.give(buffer)
+      return
+    }
+    sealed.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    buffer.count = sealed.count
+    receiveSealed(buffer, at: 0, on: channel, now)
+  }
+}
+
+/// High nibble of the segment's first byte (docs/PROTOCOL.md §6).
+enum SegmentKind {
+  static let datagram: UInt8 = 0
+  static let chunk: UInt8 = 1
+  static let ip: UInt8 = 2
+  static let acknowledgement: UInt8 = 3
+}
+
+func bigEndian(_ value: UInt32) -> [UInt8] {
+  [
+    UInt8(value >> 24), UInt8(truncatingIfNeeded: value >> 16), UInt8(truncatingIfNeeded: value >> 8),
+    UInt8(truncatingIfNeeded: value),
+  ]
+}

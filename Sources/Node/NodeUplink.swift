@@ -1,0 +1,318 @@
+// The component's side of each MA: attach, answer the challenge, announce links, take the way back.
+
+import Beacon
+import Core
+import Crypto
+import Membership
+import Neighbour
+import Onion
+import Session
+import Store
+import Topology
+import Wire
+
+/// One MA as this node is its component.
+final class Uplink {
+  static let firstAttachDelay = Duration.milliseconds(100)
+  static let longestAttachDelay = Duration.seconds(1)
+  static let lsaInterval = Duration.seconds(30)
+  /// Changes that follow one another are told together.
+  static let lsaSpacing = Duration.milliseconds(10)
+
+  let channel: Channel
+  var nonce: Bytes16
+  var attachDue = Instant.zero
+  var attachDelay = Uplink.firstAttachDelay
+  /// The MA's boot that the attempts under way are for.
+  var attachBoot: UInt32 = 0
+  /// Where the last ATTACH went.
+  var attachedOn: UInt16?
+  /// The MA's boot the session was made in; 0 before the first.
+  var sessionBoot: UInt32 = 0
+  var needsSession = true
+  /// The challenge answered last, and the answer: a repeated challenge gets the same bytes.
+  var lastChallenge: [UInt8] = []
+  var lastResponse: [UInt8] = []
+  var lsaDue = Instant.never
+  var lsaSentAt = Instant.zero
+  /// ipv4 and name of the MA came with WELCOME.
+  var isWelcome = false
+
+  init(channel: Channel, entropy: inout Entropy) {
+    self.channel = channel
+    nonce = entropy.bytes16()
+  }
+
+  /// Session agreed, way back known.
+  var isReady: Bool { channel.session != nil && channel.route != nil && !needsSession }
+
+  var nextDeadline: Instant? { needsSession ? attachDue : lsaDue }
+}
+
+extension Node {
+  func uplink(_ authorityIndex: Int) -> Uplink? {
+    for uplink in uplinks where uplink.channel.authorityIndex == authorityIndex { return uplink }
+    return nil
+  }
+
+  mutating func tendUplink(_ uplink: Uplink, at now: Instant) {
+    let channel = uplink.channel
+    let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex))
+    uplink.needsSession =
+      channel.session == nil || channel.stream.hasGivenUp || (newest.map { $0.boot != uplink.sessionBoot } ?? false)
+    if uplink.needsSession {
+      guard now >= uplink.attachDue else { return }
+      guard let adjacency = newest?.adjacency,
+        !beacon.isSilent(authority: beaconPosition(channel.authorityIndex), at: now)
+      else {
+        uplink.attachDue = now + Uplink.longestAttachDelay
+        return
+      }
+      sendAttach(uplink, on: adjacency, at: now)
+      uplink.attachDue = now + uplink.attachDelay
+      uplink.attachDelay = min(uplink.attachDelay * 2, Uplink.longestAttachDelay)
+    } else if now >= uplink.lsaDue {
+      sendLSA(uplink, at: now)
+    }
+  }
+
+  private mutating func sendAttach(_ uplink: Uplink, on adjacency: UInt16, at now: Instant) {
+    uplink.attachedOn = adjacency
+    let request = AttachRequest(
+      id: identity.id, nonce: uplink.nonce, epoch: descriptor.epoch,
+      keyEpoch: uplink.channel.session?.keys.epoch ?? 255, certificate: contents.certificate?.encode() ?? [])
+    let message = RelayMessage(
+      kind: .attach, authority: authorityID(uplink.channel), body: request.encode())
+    sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
+  }
+
+  // MARK: RELAY
+
+  mutating func receiveRelay(_ bytes: [UInt8], on adjacency: UInt16, isLinked: Bool, at now: Instant) {
+    guard relayDesk.spend(adjacency, at: now) else {
+      counters.relayOverBudget &+= 1
+      return
+    }
+    let message: RelayMessage
+    do throws(WireError) {
+      message = try RelayMessage(decoding: bytes.span)
+    } catch {
+      counters.relayInvalid &+= 1
+      return
+    }
+    guard let index = descriptor.index(of: message.authority).map({ Int($0) }) else {
+      counters.relayInvalid &+= 1
+      return
+    }
+    let view = neighbour.adjacency(adjacency)
+    if message.kind.isUpward {
+      if index == authorityIndex {
+        let up = RelayUp(
+          adjacency: adjacency, neighbour: view?.id ?? ComponentID(Bytes16()), linked: isLinked, relay: message)
+        authorityReceived(up, carrier: .neighbour(adjacency: adjacency), at: now)
+        return
+      }
+      guard let uplink = uplink(index) else { return }
+      if uplink.isReady {
+        relayUp(message, on: adjacency, view?.id, isLinked, uplink, at: now)
+      } else if message.kind == .attach {
+        relayDesk.hold(message, from: adjacency, authorityIndex: index)
+      }
+      return
+    }
+    guard let uplink = uplink(index) else {
+      counters.relayInvalid &+= 1
+      return
+    }
+    switch message.kind {
+    case .challenge: answerChallenge(message, uplink, on: adjacency, at: now)
+    case .sealedDown: receiveSealedCopy(message.body, on: uplink.channel, at: now)
+    case .attach, .response, .sealedUp: break
+    }
+  }
+
+  private mutating func relayUp(
+    _ message: RelayMessage, on adjacency: UInt16, _ neighbour: ComponentID?, _ isLinked: Bool, _ uplink: Uplink,
+    at now: Instant
+  ) {
+    let up = RelayUp(
+      adjacency: adjacency, neighbour: neighbour ?? ComponentID(Bytes16()), linked: isLinked, relay: message)
+    sendDatagram(up.encode(), on: uplink.channel, at: now)
+  }
+
+  /// Requests held for neighbours go up as soon as this node has a way up itself.
+  mutating func relayHeld(_ uplink: Uplink, at now: Instant) {
+    guard uplink.isReady else { return }
+    for held in relayDesk.takeHeld(authorityIndex: uplink.channel.authorityIndex) {
+      let view = neighbour.adjacency(held.adjacency)
+      relayUp(held.message, on: held.adjacency, view?.id, view?.state == .up, uplink, at: now)
+    }
+  }
+
+  private mutating func answerChallenge(
+    _ message: RelayMessage, _ uplink: Uplink, on adjacency: UInt16, at now: Instant
+  ) {
+    guard let entry = descriptor.authority(at: UInt8(uplink.channel.authorityIndex)) else { return }
+    if message.body != uplink.lastChallenge || uplink.channel.pendingSession == nil {
+      let answer: SessionAnswer
+      do throws(SessionHandshakeError) {
+        answer = try SessionAnswer(
+          challenge: message.body.span, network: descriptor.networkID.bytes, authority: entry.id,
+          authorityKey: entry.agreementKey, component: identity.id, componentKey: identity.agreement,
+          nonce: uplink.nonce, entropy: &entropy)
+      } catch {
+        counters.handshakeRefused &+= 1
+        return
+      }
+      if answer.keys.epoch == uplink.channel.session?.keys.epoch {
+        // The MA was told which epoch is in use; a frame could not be told apart.
+        counters.handshakeRefused &+= 1
+        return
+      }
+      uplink.lastChallenge = message.body
+      uplink.lastResponse = answer.body
+      uplink.channel.pendingSession = SecureSession(keys: answer.keys)
+    }
+    uplink.channel.carrier = .neighbour(adjacency: adjacency)
+    let response = RelayMessage(kind: .response, authority: entry.id, body: uplink.lastResponse)
+    sendLink(subtype: LinkSubtype.relay, response.encode(), on: adjacency, at: now)
+  }
+
+  /// The first end-to-end frame under new keys came: they are in use from now on.
+  mutating func promote(_ channel: Channel, at now: Instant) {
+    guard let pending = channel.pendingSession, let uplink = uplink(channel.authorityIndex) else { return }
+    channel.adopt(pending, at: now)
+    relay.setKey(pending.keys.onion, authority: channel.authorityIndex, at: now)
+    uplink.sessionBoot = beacon.newest(authority: beaconPosition(channel.authorityIndex))?.boot ?? uplink.attachBoot
+    uplink.nonce = entropy.bytes16()
+    uplink.lastChallenge = []
+    uplink.attachDelay = Uplink.firstAttachDelay
+    uplink.attachDue = now + uplink.attachDelay
+    uplink.needsSession = false
+    uplink.lsaDue = now
+    report(.notice, "authenticated by authority \(authorityName(channel.authorityIndex))")
+  }
+
+  // MARK: Links
+
+  private mutating func sendLSA(_ uplink: Uplink, at now: Instant) {
+    let advertisement = ownAdvertisement()
+    if uplink.channel.stream.send([ControlType.lsa.rawValue] + advertisement.encode()) {
+      uplink.lsaSentAt = now
+      uplink.lsaDue = now + Uplink.lsaInterval
+    } else {
+      uplink.lsaDue = now + .milliseconds(100)
+    }
+  }
+
+  mutating func ownAdvertisement() -> LinkStateAdvertisement {
+    lsaVersion &+= 1
+    var totals = LinkStateAdvertisement.Counters()
+    totals.relayed = UInt32(truncatingIfNeeded: counters.relayed)
+    totals.delivered = UInt32(truncatingIfNeeded: counters.delivered)
+    totals.dropped = UInt32(truncatingIfNeeded: counters.noAdjacency)
+    return LinkStateAdvertisement(
+      boot: contents.bootCount, version: lsaVersion, adjacencies: ownAdjacencies(), counters: totals)
+  }
+
+  func ownAdjacencies() -> [LinkStateAdvertisement.Adjacency] {
+    var list: [LinkStateAdvertisement.Adjacency] = []
+    for view in neighbour.adjacencies where view.state == .up {
+      list.append(
+        LinkStateAdvertisement.Adjacency(
+          number: view.number, neighbour: view.id, neighbourNumber: view.neighbourNumber,
+          frameSize: UInt16(clamping: view.frameSize), cost: view.cost,
+          riskGroup: portNames[view.port]?.riskGroup ?? 0,
+          roundTrip: view.roundTrip,
+          losses: UInt32(truncatingIfNeeded: view.losses), label: PortLabel(portName(view.port))))
+    }
+    return list
+  }
+
+  /// A link of this node came, went or changed.
+  mutating func ownAdjacenciesChanged(at now: Instant) {
+    for uplink in uplinks where uplink.channel.session != nil {
+      let earliest = uplink.lsaSentAt + Uplink.lsaSpacing
+      uplink.lsaDue = min(uplink.lsaDue, max(now, earliest))
+      // What was under way may have gone over the link that failed.
+      uplink.channel.stream.hurry()
+    }
+    authorityLinksChanged(at: now)
+  }
+
+  // MARK: Messages from the MA
+
+  mutating func receiveFromAuthority(_ type: ControlType, _ body: Span<UInt8>, on channel: Channel, at now: Instant) {
+    guard let uplink = uplink(channel.authorityIndex) else { return }
+    do throws(WireError) {
+      switch type {
+      case .welcome: welcome(try Welcome(decoding: body), uplink, at: now)
+      case .returnRoute: install(try ReturnRoute(decoding: body), uplink, at: now)
+      case .relayDown:
+        let down = try RelayDown(decoding: body)
+        guard !down.relay.kind.isUpward else { throw .invalid(field: StaticFieldName("relay kind")) }
+        sendLink(subtype: LinkSubtype.relay, down.relay.encode(), on: down.adjacency, at: now)
+      case .goodbye:
+        report(.notice, "authority \(authorityName(channel.authorityIndex)) says goodbye")
+        channel.session = nil
+        channel.route = nil
+        relay.removeKey(authority: channel.authorityIndex)
+        uplink.attachDue = now + .milliseconds(200)
+      case .keep: break
+      case .lsa, .relayUp, .descriptor: counters.controlInvalid &+= 1
+      }
+    } catch {
+      counters.controlInvalid &+= 1
+    }
+  }
+
+  private mutating func welcome(_ message: Welcome, _ uplink: Uplink, at now: Instant) {
+    uplink.channel.name = message.authorityName
+    uplink.channel.ipv4 = message.authorityIPv4
+    uplink.isWelcome = true
+    guard !message.certificate.isEmpty else { return }
+    do throws(MembershipError) {
+      let certificate = try MembershipCertificate(decoding: message.certificate)
+      let opening = try MembershipOpening(decoding: message.opening)
+      try certificate.verify(with: descriptor)
+      guard certificate.id == identity.id, opening.matches(certificate) else {
+        counters.controlInvalid &+= 1
+        return
+      }
+      if let known = contents.certificate, known.encode() == message.certificate { return }
+      do throws(StoreError) {
+        try contents.install(certificate, opening)
+      } catch {
+        report(.error, "the certificate cannot be stored: \(error.description)")
+        return
+      }
+      persist()
+      neighbour.update(descriptor: descriptor, certificate: certificate, at: now)
+      report(.notice, "member of \(descriptor.domain.description) as \(opening.name.description)")
+      configureBearer()
+    } catch {
+      counters.controlInvalid &+= 1
+      report(.warning, "the certificate from \(authorityName(uplink.channel.authorityIndex)) is refused: \(error.description)")
+    }
+  }
+
+  private mutating func install(_ message: ReturnRoute, _ uplink: Uplink, at now: Instant) {
+    let channel = uplink.channel
+    guard message.frameSize >= UInt16(message.size.endToEnd + SessionLayout.overhead + 512),
+      let builder = OnionBuilder(
+        route: message.route, size: message.size, hops: message.hops, entropy: &entropy)
+    else {
+      counters.controlInvalid &+= 1
+      return
+    }
+    let isFirst = channel.route == nil
+    channel.route = builder
+    channel.routeEgress = message.egress
+    channel.frameSize = Int(message.frameSize)
+    channel.stream.hurry()
+    if isFirst {
+      report(.notice, "route to authority \(authorityName(channel.authorityIndex)) is installed")
+      relayHeld(uplink, at: now)
+    }
+  }
+}

@@ -1,0 +1,57 @@
+// RETURN ROUTE (docs/PROTOCOL.md §7): an MA's permission to build headers for one way back, and for no other.
+
+import Core
+import Crypto
+import Wire
+
+public struct ReturnRoute: Equatable {
+  public var route: UInt32
+  public var size: OnionSize
+  /// Largest lifeline frame every link of the way carries, bytes.
+  public var frameSize: UInt16
+  /// The component's own adjacency that the way begins with.
+  public var egress: UInt16
+  /// Exactly N; the tail consists of decoys.
+  public var hops: [RouteHop]
+
+  public init(route: UInt32, size: OnionSize, frameSize: UInt16, egress: UInt16, hops: [RouteHop]) {
+    self.route = route
+    self.size = size
+    self.frameSize = frameSize
+    self.egress = egress
+    self.hops = hops
+  }
+
+  /// `bytes` without the type byte.
+  public init(decoding bytes: Span<UInt8>) throws(WireError) {
+    var reader = ByteReader(bytes)
+    route = try reader.u32()
+    let code = try reader.u8()
+    guard code <= 3 else { throw .invalid(field: StaticFieldName("return route size code")) }
+    size = OnionSize(code: code)
+    frameSize = try reader.u16()
+    egress = try reader.u16()
+    hops = []
+    for _ in 0..<size.entries {
+      let entryKey = try reader.bytes32()
+      let macKey = try reader.bytes16()
+      hops.append(RouteHop(entryKey: entryKey, macKey: macKey, hiddenEgress: try reader.u16()))
+    }
+    guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("return route length")) }
+  }
+
+  public func encode() -> [UInt8] {
+    var writer = ByteWriter(reserving: 10 + 50 * hops.count)
+    writer.u8(ControlType.returnRoute.rawValue)
+    writer.u32(route)
+    writer.u8(size.code)
+    writer.u16(frameSize)
+    writer.u16(egress)
+    for hop in hops {
+      writer.bytes32(hop.entryKey)
+      writer.bytes16(hop.macKey)
+      writer.u16(hop.hiddenEgress)
+    }
+    return writer.bytes
+  }
+}

@@ -1,0 +1,179 @@
+// The reliable half of a session's control channel: messages cut into chunks of 512 bytes, numbered, acknowledged
+// with a bitmap, sent again after a time-out that doubles. In order, once each. One a session; a new session starts anew.
+
+import Core
+
+/// What to send for a stream now.
+public enum ControlStreamSend {
+  case chunk(number: UInt32, isLast: Bool, bytes: [UInt8], attempt: Int)
+  case acknowledgement(next: UInt32, bitmap: UInt32)
+}
+
+public struct ControlStream {
+  public static let chunkSize = 512
+  /// Chunks under way.
+  public static let window = 32
+  /// Chunks waiting: 256 × 512 B = 128 KiB; a sender that finds no room tries again later.
+  public static let queueLimit = 256
+  /// Bytes of one message.
+  public static let messageLimit = 32_768
+  static let firstTimeout = Duration.milliseconds(40)
+  static let longestTimeout = Duration.seconds(1)
+  /// So many sendings of one chunk without an answer, and the session is taken for dead: about 6 s.
+  public static let attemptLimit = 10
+
+  private struct Chunk {
+    var number: UInt32
+    var isLast: Bool
+    var bytes: [UInt8]
+    var attempts = 0
+    var due = Instant.zero
+    var acknowledged = false
+  }
+
+  private var waiting = BoundedQueue<Chunk>(limit: ControlStream.queueLimit)
+  private var underWay: [Chunk] = []
+  private var nextNumber: UInt32 = 0
+  private var smoothedRoundTrip = Duration.milliseconds(10)
+  private var sentAt: [Instant] = Array(repeating: .zero, count: 32)
+
+  private var expected: UInt32 = 0
+  private var early: [Chunk] = []
+  private var assembling: [UInt8] = []
+  private var acknowledgementIsDue = false
+  private var arrived = BoundedQueue<[UInt8]>(limit: 64)
+  /// Chunks refused: out of the window, or of a message that grew too long.
+  public private(set) var refused: UInt64 = 0
+
+  public init() {}
+
+  /// True when a chunk was sent `attemptLimit` times in vain.
+  public private(set) var hasGivenUp = false
+
+  /// Times the oldest chunk under way was sent.
+  public var oldestAttempts: Int { underWay.first?.attempts ?? 0 }
+  public var isIdle: Bool { underWay.isEmpty && waiting.isEmpty }
+
+  /// False, and nothing changed, when there is no room or the message is too long.
+  public mutating func send(_ message: [UInt8]) -> Bool {
+    let chunks = max(1, (message.count + ControlStream.chunkSize - 1) / ControlStream.chunkSize)
+    guard message.count <= ControlStream.messageLimit, waiting.count + chunks <= waiting.limit else { return false }
+    for i in 0..<chunks {
+      let from = i * ControlStream.chunkSize
+      let bytes = Array(message[from..<min(message.count, from + ControlStream.chunkSize)])
+      waiting.append(Chunk(number: nextNumber, isLast: i == chunks - 1, bytes: bytes))
+      nextNumber &+= 1
+    }
+    return true
+  }
+
+  /// What is due now; nil when nothing is.
+  public mutating func nextSend(at now: Instant) -> ControlStreamSend? {
+    if acknowledgementIsDue {
+      acknowledgementIsDue = false
+      var bitmap: UInt32 = 0
+      for chunk in early { bitmap |= 1 << (chunk.number &- expected &- 1) }
+      return .acknowledgement(next: expected, bitmap: bitmap)
+    }
+    if hasGivenUp { return nil }
+    for i in underWay.indices where !underWay[i].acknowledged && underWay[i].due <= now { return sendAgain(i, now) }
+    if underWay.count < ControlStream.window, let chunk = waiting.popFirst() {
+      underWay.append(chunk)
+      return sendAgain(underWay.count - 1, now)
+    }
+    return nil
+  }
+
+  private mutating func sendAgain(_ i: Int, _ now: Instant) -> ControlStreamSend? {
+    if underWay[i].attempts >= ControlStream.attemptLimit {
+      hasGivenUp = true
+      return nil
+    }
+    underWay[i].attempts += 1
+    var timeout = max(ControlStream.firstTimeout, smoothedRoundTrip * 3)
+    for _ in 1..<underWay[i].attempts { timeout = min(timeout * 2, ControlStream.longestTimeout) }
+    underWay[i].due = now + timeout
+    sentAt[Int(underWay[i].number % 32)] = underWay[i].attempts == 1 ? now : .zero
+    let chunk = underWay[i]
+    return .chunk(number: chunk.number, isLast: chunk.isLast, bytes: chunk.bytes, attempt: chunk.attempts)
+  }
+
+  /// Nothing to send and nothing to acknowledge.
+  public var isSilent: Bool { isIdle && !acknowledgementIsDue }
+
+  /// Everything under way is due again at once, as if for the first time: the carrier has changed.
+  public mutating func hurry() {
+    hasGivenUp = false
+    for i in underWay.indices {
+      underWay[i].due = .zero
+      underWay[i].attempts = 0
+    }
+  }
+
+  public var nextDeadline: Instant? {
+    if acknowledgementIsDue { return .zero }
+    if hasGivenUp { return nil }
+    if underWay.count < ControlStream.window, !waiting.isEmpty { return .zero }
+    var deadline: Instant?
+    for chunk in underWay where !chunk.acknowledged { deadline = earlier(deadline, chunk.due) }
+    return deadline
+  }
+
+  public mutating func receiveAcknowledgement(next: UInt32, bitmap: UInt32, at now: Instant) {
+    guard let first = underWay.first else { return }
+    // Only numbers under way count; anything else is old or made up.
+    guard next &- first.number <= UInt32(underWay.count) else { return }
+    for i in underWay.indices where !underWay[i].acknowledged {
+      let ahead = underWay[i].number &- next
+      let isCovered = ahead >= 1 << 31 || (ahead >= 1 && ahead <= 32 && bitmap & (1 << (ahead - 1)) != 0)
+      if isCovered {
+        underWay[i].acknowledged = true
+        let sent = sentAt[Int(underWay[i].number % 32)]
+        if sent != .zero { smoothedRoundTrip = (smoothedRoundTrip * 7 + (now - sent)) / 8 }
+      }
+    }
+    while let chunk = underWay.first, chunk.acknowledged { underWay.removeFirst() }
+  }
+
+  public mutating func receiveChunk(number: UInt32, isLast: Bool, bytes: [UInt8]) {
+    acknowledgementIsDue = true
+    let ahead = number &- expected
+    if ahead >= 1 << 31 { return }
+    guard ahead < UInt32(ControlStream.window), bytes.count <= ControlStream.chunkSize,
+      arrived.count + ControlStream.window < arrived.limit
+    else {
+      refused &+= 1
+      return
+    }
+    if ahead > 0 {
+      if !early.contains(where: { $0.number == number }) {
+        early.append(Chunk(number: number, isLast: isLast, bytes: bytes))
+      }
+      return
+    }
+    take(isLast: isLast, bytes: bytes)
+    var index = early.firstIndex(where: { $0.number == expected })
+    while let i = index {
+      let chunk = early.remove(at: i)
+      take(isLast: chunk.isLast, bytes: chunk.bytes)
+      index = early.firstIndex(where: { $0.number == expected })
+    }
+  }
+
+  private mutating func take(isLast: Bool, bytes: [UInt8]) {
+    expected &+= 1
+    if assembling.count + bytes.count > ControlStream.messageLimit {
+      refused &+= 1
+      assembling = []
+      return
+    }
+    assembling.append(contentsOf: bytes)
+    if isLast {
+      arrived.append(assembling)
+      assembling = []
+    }
+  }
+
+  /// The next whole message, in order.
+  public mutating func nextMessage() -> [UInt8]? { arrived.popFirst() }
+}

@@ -1,0 +1,105 @@
+// End-to-end protection between an MA and a component (docs/PROTOCOL.md §6): ChaCha20-Poly1305 in place, a sequence
+// and a replay window for each space. A packet transform: nothing here allocates after the start.
+
+import Core
+import Crypto
+
+/// Sequence spaces, so that one kind of traffic never moves another's window.
+public enum SequenceSpace: UInt8, Sendable {
+  case control = 0
+  case protected = 1
+  case bulk = 2
+}
+
+public enum SessionLayout {
+  /// Epoch byte and sequence.
+  public static let header = 5
+  public static let segment = 5
+  public static let tag = 16
+  /// Bytes around the payload.
+  public static let overhead = header + segment + tag
+}
+
+public enum SessionRefusal: UInt8, Sendable, CaseIterable {
+  case short, reservedBits, replayed, wrongTag
+
+  /// As `lifeline ctl` shows it.
+  public var name: StaticString {
+    switch self {
+    case .short: "short"
+    case .reservedBits: "reserved-bits"
+    case .replayed: "replayed"
+    case .wrongTag: "wrong-tag"
+    }
+  }
+}
+
+public enum SessionOpening {
+  /// Segment and payload stand decrypted at `SessionLayout.header`, `count` bytes.
+  case opened(space: SequenceSpace, sequence: UInt64, count: Int)
+  case refused(SessionRefusal)
+}
+
+/// One pair of keys with its counters.
+public final class SecureSession {
+  public let keys: SessionKeys
+  private var sent: InlineArray<3, UInt64> = [0, 0, 0]
+  private var control = ReplayWindow<17>()
+  private var protected = ReplayWindow<129>()
+  private var bulk = ReplayWindow<129>()
+
+  public init(keys: SessionKeys) { self.keys = keys }
+
+  /// Frames sealed so far in one space.
+  public func sentCount(_ space: SequenceSpace) -> UInt64 { sent[Int(space.rawValue)] }
+
+  /// Protects a frame whose segment and payload (`count` bytes) stand at `frame + SessionLayout.header`.
+  /// `frame` has room for the tag behind them.
+  /// - Returns: bytes of the whole end-to-end frame.
+  public func seal(_ frame: UnsafeMutablePointer<UInt8>, count: Int, space: SequenceSpace) -> Int {
+    let index = Int(space.rawValue)
+    sent[index] &+= 1
+    let sequence = sent[index]
+    frame[0] = keys.epoch << 6 | space.rawValue << 4
+    UnsafeMutableRawPointer(frame + 1).storeBytes(
+      of: UInt32(truncatingIfNeeded: sequence).bigEndian, as: UInt32.self)
+    AEAD.seal(
+      frame + SessionLayout.header, count: count, additional: frame, additionalCount: 1,
+      prefix: UInt32(space.rawValue), counter: sequence, key: keys.seal)
+    return SessionLayout.header + count + SessionLayout.tag
+  }
+
+  /// Which key epoch a frame claims.
+  public static func epoch(of frame: UnsafePointer<UInt8>) -> UInt8 { frame[0] >> 6 }
+
+  /// Checks and decrypts in place.
+  public func open(_ frame: UnsafeMutablePointer<UInt8>, count: Int) -> SessionOpening {
+    guard count >= SessionLayout.overhead else { return .refused(.short) }
+    guard frame[0] & 15 == 0, let space = SequenceSpace(rawValue: frame[0] >> 4 & 3) else {
+      return .refused(.reservedBits)
+    }
+    let low = UInt32(bigEndian: UnsafeRawPointer(frame + 1).loadUnaligned(as: UInt32.self))
+    switch space {
+    case .control: return open(frame, count, space, low, &control)
+    case .protected: return open(frame, count, space, low, &protected)
+    case .bulk: return open(frame, count, space, low, &bulk)
+    }
+  }
+
+  @inline(__always)
+  private func open<let words: Int>(
+    _ frame: UnsafeMutablePointer<UInt8>, _ count: Int, _ space: SequenceSpace, _ low: UInt32,
+    _ window: inout ReplayWindow<words>
+  ) -> SessionOpening {
+    let sequence = window.reconstruct(low: low)
+    guard window.check(sequence) else { return .refused(.replayed) }
+    let plain = count - SessionLayout.header - SessionLayout.tag
+    guard
+      AEAD.open(
+        frame + SessionLayout.header, count: plain, additional: frame, additionalCount: 1,
+        prefix: UInt32(space.rawValue), counter: sequence, key: keys.open)
+    else { return .refused(.wrongTag) }
+    _ = window.accept(sequence)
+    return .opened(space: space, sequence: sequence, count: plain)
+  }
+}

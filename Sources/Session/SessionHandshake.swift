@@ -1,0 +1,145 @@
+// The handshake between an MA and a component: Noise KK, opened by the MA, bound to a fresh nonce of the component's
+// (docs/PROTOCOL.md §4). The component keeps the result aside until the first end-to-end frame proves it.
+
+import Core
+import Crypto
+import Wire
+
+/// Why a handshake message was refused.
+public enum SessionHandshakeError: Error, Equatable {
+  case wire(WireError)
+  case noise
+  case wrongNonce
+}
+
+/// What both ends derive.
+public struct SessionKeys {
+  public let seal: Bytes32
+  public let open: Bytes32
+  /// K_i, which opens the component's onion layer.
+  public let onion: Bytes32
+  /// Key epoch, 0…3.
+  public let epoch: UInt8
+  /// Names the session on carriers that are not routes.
+  public let spi: UInt32
+
+  init(noise: NoiseKeys, isAuthority: Bool, epoch: UInt8, spi: UInt32) {
+    let down = deriveKey(noise.initiatorToResponder, "session seal")
+    let up = deriveKey(noise.responderToInitiator, "session seal")
+    seal = isAuthority ? down : up
+    open = isAuthority ? up : down
+    onion = deriveKey(noise.initiatorToResponder, "session onion")
+    self.epoch = epoch
+    self.spi = spi
+  }
+}
+
+enum SessionPrologue {
+  static func bytes(network: Bytes16, authority: ComponentID, component: ComponentID, nonce: Bytes16) -> [UInt8] {
+    var writer = ByteWriter(reserving: 82)
+    let label: StaticString = "lifeline session 1"
+    writer.array(Array(UnsafeBufferPointer(start: label.utf8Start, count: label.utf8CodeUnitCount)))
+    writer.bytes16(network)
+    writer.componentID(authority)
+    writer.componentID(component)
+    writer.bytes16(nonce)
+    return writer.bytes
+  }
+}
+
+/// The MA's side: one challenge under way.
+public struct SessionChallenge {
+  private var noise: NoiseKKInitiator
+  public let nonce: Bytes16
+  private let epoch: UInt8
+  private let spi: UInt32
+  /// Body of the RELAY CHALLENGE; the same bytes are repeated until an answer comes.
+  public let body: [UInt8]
+
+  public init(
+    network: Bytes16, authority: ComponentID, authorityKey: AgreementKeyPair, component: ComponentID,
+    componentKey: Bytes32, nonce: Bytes16, epoch: UInt8, spi: UInt32, entropy: inout Entropy
+  ) throws(SessionHandshakeError) {
+    self.nonce = nonce
+    self.epoch = epoch & 3
+    self.spi = spi
+    noise = NoiseKKInitiator(
+      prologue: SessionPrologue.bytes(network: network, authority: authority, component: component, nonce: nonce),
+      static: authorityKey, remoteStatic: componentKey, ephemeral: AgreementKeyPair(secret: entropy.bytes32()))
+    var payload = ByteWriter(reserving: 8)
+    payload.u8(epoch & 3)
+    payload.u32(spi)
+    payload.zeros(3)
+    var writer = ByteWriter(reserving: 80)
+    writer.bytes16(nonce)
+    do throws(HandshakeError) {
+      writer.array(try noise.writeFirst(payload: payload.bytes))
+    } catch {
+      throw .noise
+    }
+    body = writer.bytes
+  }
+
+  /// The component's answer; keys when it is authentic.
+  public mutating func complete(response body: Span<UInt8>) throws(SessionHandshakeError) -> SessionKeys {
+    var reader = ByteReader(body)
+    let message: [UInt8]
+    do throws(WireError) {
+      guard try reader.bytes16() == nonce else { throw .invalid(field: StaticFieldName("response nonce")) }
+      message = reader.rest()
+    } catch {
+      throw .wire(error)
+    }
+    do throws(HandshakeError) {
+      var attempt = noise
+      _ = try attempt.readSecond(message)
+      noise = attempt
+      return SessionKeys(noise: attempt.split(), isAuthority: true, epoch: epoch, spi: spi)
+    } catch {
+      throw .noise
+    }
+  }
+}
+
+/// The component's side: answers a challenge that holds the nonce it sent.
+public struct SessionAnswer {
+  public let keys: SessionKeys
+  /// Body of the RELAY RESPONSE.
+  public let body: [UInt8]
+
+  public init(
+    challenge body: Span<UInt8>, network: Bytes16, authority: ComponentID, authorityKey: Bytes32,
+    component: ComponentID, componentKey: AgreementKeyPair, nonce: Bytes16, entropy: inout Entropy
+  ) throws(SessionHandshakeError) {
+    var reader = ByteReader(body)
+    let message: [UInt8]
+    do throws(WireError) {
+      guard try reader.bytes16() == nonce else { throw .invalid(field: StaticFieldName("challenge nonce")) }
+      message = reader.rest()
+    } catch {
+      throw .wire(error)
+    }
+    var noise = NoiseKKResponder(
+      prologue: SessionPrologue.bytes(network: network, authority: authority, component: component, nonce: nonce),
+      static: componentKey, remoteStatic: authorityKey)
+    let payload: [UInt8]
+    var writer = ByteWriter(reserving: 80)
+    writer.bytes16(nonce)
+    do throws(HandshakeError) {
+      payload = try noise.readFirst(message)
+      writer.array(
+        try noise.writeSecond(payload: [0, 0, 0, 0], ephemeral: AgreementKeyPair(secret: entropy.bytes32())))
+    } catch {
+      throw .noise
+    }
+    var fields = ByteReader(payload.span)
+    do throws(WireError) {
+      let epoch = try fields.u8()
+      guard epoch <= 3 else { throw .invalid(field: StaticFieldName("challenge epoch")) }
+      keys = SessionKeys(noise: noise.split(), isAuthority: false, epoch: epoch, spi: try fields.u32())
+    } catch {
+      throw .wire(error)
+    }
+    self.body = writer.bytes
+  }
+}

@@ -1,0 +1,195 @@
+// The KEY=VALUE entries of the store: what an operator fixes for one box. Values are checked when they are set, so that
+// a running node reads only what it can use; entries a newer version wrote are kept as they are.
+
+import Core
+import Membership
+import Wire
+
+public enum SettingKey: UInt8, Sendable, CaseIterable {
+  /// Ports that stay administratively down when someone set them so: comma list.
+  case keepDown
+  /// Use these ports and no others: comma list.
+  case interface
+  /// Discovery across unmanaged switches: on or off.
+  case wideDiscovery
+  /// Undo what covers the management device: on or off.
+  case protect
+  /// Internet tunnels to make: comma list of HOST:PORT.
+  case tunnel
+  /// Where to listen for tunnels: PORT or ADDRESS:PORT.
+  case tunnelListen
+
+  public var name: String {
+    switch self {
+    case .keepDown: "keep-down"
+    case .interface: "interface"
+    case .wideDiscovery: "wide-discovery"
+    case .protect: "protect"
+    case .tunnel: "tunnel"
+    case .tunnelListen: "tunnel-listen"
+    }
+  }
+
+  public init?(_ name: [UInt8]) {
+    for key in Self.allCases where key.name.utf8.elementsEqual(name) {
+      self = key
+      return
+    }
+    return nil
+  }
+
+  /// All names, for a message.
+  static var listing: String {
+    var text = ""
+    for key in allCases { text += (text.utf8.isEmpty ? "" : ", ") + key.name }
+    return text
+  }
+}
+
+public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
+  case empty
+  case tooLong(haveBytes: Int, limit: Int)
+  case notOnOrOff
+  case badPort
+  case badEndpoint
+
+  public var description: String {
+    switch self {
+    case .empty: "needs a value (unset removes a setting)"
+    case .tooLong(let have, let limit): "is \(have) bytes long, the limit is \(limit)"
+    case .notOnOrOff: "is on or off"
+    case .badPort: "is a list of port names, 1 to 15 printable bytes each, separated by commas"
+    case .badEndpoint: "wants HOST:PORT (an IPv6 address in brackets), port 1 to 65535"
+    }
+  }
+}
+
+public struct Setting {
+  public let key: [UInt8]
+  public let value: [UInt8]
+}
+
+/// At most 16 entries, values of at most 255 bytes.
+public struct Settings {
+  public static let limit = 16
+  public static let valueLimit = 255
+
+  public private(set) var entries: [Setting] = []
+
+  public init() {}
+
+  public func value(_ key: SettingKey) -> [UInt8]? {
+    for entry in entries where key.name.utf8.elementsEqual(entry.key) { return entry.value }
+    return nil
+  }
+
+  /// The parts of a comma list; none when it is not set.
+  public func list(_ key: SettingKey) -> [[UInt8]] { value(key).map { commaParts($0) } ?? [] }
+
+  public func isOn(_ key: SettingKey, default standard: Bool) -> Bool {
+    value(key).map { $0.elementsEqual("on".utf8) } ?? standard
+  }
+
+  public mutating func set(_ key: SettingKey, _ value: [UInt8]) throws(StoreError) {
+    if let fault = settingFault(key, value) { throw .badSetting(key, fault) }
+    unset(key)
+    if entries.count == Self.limit { throw .tooLarge(neededBytes: Self.limit + 1, haveBytes: Self.limit) }
+    entries.append(Setting(key: Array(key.name.utf8), value: value))
+  }
+
+  /// "KEY=VALUE".
+  public mutating func set(_ assignment: [UInt8]) throws(StoreError) {
+    let equals = assignment.firstIndex(of: UInt8(ascii: "=")) ?? assignment.endIndex
+    guard let key = SettingKey(Array(assignment[..<equals])) else { throw .unknownSetting }
+    try set(key, equals == assignment.endIndex ? [] : Array(assignment[(equals + 1)...]))
+  }
+
+  /// False when it was not set.
+  @discardableResult
+  public mutating func unset(_ key: SettingKey) -> Bool {
+    let before = entries.count
+    entries.removeAll { key.name.utf8.elementsEqual($0.key) }
+    return entries.count < before
+  }
+
+  // MARK: - Codec
+
+  func encode(into writer: inout ByteWriter) {
+    writer.u8(UInt8(truncatingIfNeeded: entries.count))
+    for entry in entries {
+      writer.u8(UInt8(truncatingIfNeeded: entry.key.count))
+      writer.array(entry.key)
+      writer.u8(UInt8(truncatingIfNeeded: entry.value.count))
+      writer.array(entry.value)
+    }
+  }
+
+  init(decoding reader: inout ByteReader) throws(WireError) {
+    let count = Int(try reader.u8())
+    if count > Self.limit { throw .invalid(field: StaticFieldName("settings count")) }
+    for _ in 0..<count {
+      let key = try reader.array(Int(try reader.u8()))
+      entries.append(Setting(key: key, value: try reader.array(Int(try reader.u8()))))
+    }
+  }
+}
+
+private func commaParts(_ text: [UInt8]) -> [[UInt8]] {
+  var parts: [[UInt8]] = [[]]
+  for byte in text {
+    if byte == UInt8(ascii: ",") { parts.append([]) } else { parts[parts.count - 1].append(byte) }
+  }
+  return parts
+}
+
+private func settingFault(_ key: SettingKey, _ value: [UInt8]) -> SettingFault? {
+  if value.isEmpty { return .empty }
+  if value.count > Settings.valueLimit { return .tooLong(haveBytes: value.count, limit: Settings.valueLimit) }
+  switch key {
+  case .keepDown, .interface:
+    for part in commaParts(value) where !isPortName(part) { return .badPort }
+  case .wideDiscovery, .protect:
+    if !value.elementsEqual("on".utf8), !value.elementsEqual("off".utf8) { return .notOnOrOff }
+  case .tunnel:
+    for part in commaParts(value) where !isEndpoint(part, hostNeeded: true) { return .badEndpoint }
+  case .tunnelListen:
+    if !isEndpoint(value, hostNeeded: false) { return .badEndpoint }
+  }
+  return nil
+}
+
+/// As the kernel allows them (dev_valid_name): 1 to 15 bytes, not "." or "..", without '/', ':' and white space.
+private func isPortName(_ name: [UInt8]) -> Bool {
+  if name.isEmpty || name.count > 15 || name == [0x2e] || name == [0x2e, 0x2e] { return false }
+  for byte in name where byte <= 32 || byte >= 127 || byte == UInt8(ascii: "/") || byte == UInt8(ascii: ":") {
+    return false
+  }
+  return true
+}
+
+private func isEndpoint(_ text: [UInt8], hostNeeded: Bool) -> Bool {
+  guard let colon = text.lastIndex(of: UInt8(ascii: ":")) else { return !hostNeeded && isPortNumber(text[...]) }
+  if !isPortNumber(text[(colon + 1)...]) { return false }
+  var host = text[..<colon]
+  if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]"), host.count > 4 {
+    host = host.dropFirst().dropLast()
+    for byte in host where !isIPv6Byte(byte) { return false }
+    return true
+  }
+  do throws(MembershipError) { _ = try DomainName(host) } catch { return false }
+  return true
+}
+
+private func isIPv6Byte(_ byte: UInt8) -> Bool {
+  switch byte {
+  case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+    UInt8(ascii: "A")...UInt8(ascii: "F"), UInt8(ascii: ":"), UInt8(ascii: "."):
+    true
+  default: false
+  }
+}
+
+private func isPortNumber(_ text: ArraySlice<UInt8>) -> Bool {
+  guard let number = decimal(text) else { return false }
+  return number >= 1 && number <= 65535
+}

@@ -1,0 +1,117 @@
+// What the tests of this module share: a seeded generator, vectors, and networks made of plain numbers.
+
+import Core
+import Foundation
+import Testing
+
+import Topology
+
+/// SplitMix64: the same numbers for the same seed everywhere.
+struct Generator: RandomNumberGenerator {
+  var state: UInt64
+  init(seed: UInt64) { state = seed }
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+  mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+}
+
+/// Lines "name hexadecimal" of a file under Tests/Vectors.
+func vectors(_ file: String, at here: String = #filePath) throws -> [String: [UInt8]] {
+  let folder = URL(fileURLWithPath: here).deletingLastPathComponent().deletingLastPathComponent()
+  let text = try String(contentsOf: folder.appendingPathComponent("Vectors/\(file)"), encoding: .utf8)
+  var found: [String: [UInt8]] = [:]
+  for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+    let words = line.split(separator: " ")
+    try #require(words.count == 2)
+    found[String(words[0])] = try #require(bytes(hexadecimal: words[1].utf8))
+  }
+  return found
+}
+
+/// An ID whose order is not that of the numbers.
+func id(_ number: Int) -> ComponentID {
+  var generator = Generator(seed: UInt64(number))
+  var bytes: [UInt8] = []
+  for _ in 0..<2 {
+    let word = generator.next()
+    for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+  }
+  return bytes.withUnsafeBufferPointer { ComponentID(Bytes16(loadingFrom: $0.baseAddress!)) }
+}
+
+typealias Adjacency = LinkStateAdvertisement.Adjacency
+
+/// Both ends' reports of links between numbered nodes; node 0 is the root.
+struct Network {
+  var adjacencies: [[Adjacency]]
+  var versions: [UInt32]
+
+  init(_ count: Int) {
+    adjacencies = Array(repeating: [], count: count)
+    versions = Array(repeating: 0, count: count)
+  }
+
+  /// The adjacency numbers given to both ends.
+  @discardableResult
+  mutating func link(
+    _ a: Int, _ b: Int, cost: UInt16 = 10, frameSize: UInt16 = 1500, riskGroup: UInt32 = 0
+  ) -> (UInt16, UInt16) {
+    let (x, y) = (nextNumber(a), a == b ? nextNumber(a) + 1 : nextNumber(b))
+    adjacencies[a].append(
+      Adjacency(
+        number: x, neighbour: id(b), neighbourNumber: y, frameSize: frameSize, cost: cost, riskGroup: riskGroup))
+    adjacencies[b].append(
+      Adjacency(
+        number: y, neighbour: id(a), neighbourNumber: x, frameSize: frameSize, cost: cost, riskGroup: riskGroup))
+    return (x, y)
+  }
+
+  private func nextNumber(_ node: Int) -> UInt16 { (adjacencies[node].map(\.number).max() ?? 0) + 1 }
+
+  /// The next version of a node's LSA.
+  mutating func lsa(_ node: Int) -> LinkStateAdvertisement {
+    versions[node] += 1
+    return LinkStateAdvertisement(boot: 1, version: versions[node], adjacencies: adjacencies[node])
+  }
+
+  /// Installs the nodes in this order, or all.
+  mutating func install(in graph: inout TopologyGraph, order: [Int]? = nil) {
+    for node in order ?? Array(adjacencies.indices) {
+      if node == 0 {
+        graph.installRoot(adjacencies: adjacencies[0])
+      } else {
+        let result = graph.install(lsa(node), from: id(node), at: .zero)
+        #expect(result != .old && result != .full)
+      }
+    }
+  }
+
+  func graph() -> TopologyGraph { TopologyGraph(root: id(0)) }
+
+  /// `count` nodes, a random tree and then random links up to `links`, with costs and frame sizes from small sets so
+  /// that ties are common.
+  static func random(_ generator: inout Generator, nodes count: Int, links: Int, costs: Int = 4) -> Network {
+    var network = Network(count)
+    let sizes: [UInt16] = [1500, 1280, 9000, 1400]
+    for n in 0..<links {
+      let b = n + 1 < count ? n + 1 : generator.below(count)
+      let a = n + 1 < count ? generator.below(n + 1) : generator.below(count)
+      let cost = UInt16(generator.below(costs))
+      network.link(a, b, cost: cost, frameSize: sizes[generator.below(4)])
+    }
+    return network
+  }
+}
+
+/// The numbers of the nodes a path goes through, the root first.
+func hops(_ path: TopologyPath?, in count: Int = 64) -> [Int]? {
+  guard let path else { return nil }
+  var numbers = [0]
+  for link in path.links { numbers.append((0..<count).first { id($0) == link.to } ?? -1) }
+  return numbers
+}
