@@ -13,7 +13,8 @@ import LabKit
                                           O: ascending, descending, ma-last, shuffle:SEED; repeatable
       bench [--runs N] [--seconds S]      throughput, small packets, round trips and processor time beside fastd
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
-      storm [--frames N]                  random and mutated frames on a port of a running node
+      idle [--seconds S]                  processor time of a component with four ports and nothing to do
+      storm [--frames N] [--seed N]                  random and mutated frames on a port of a running node
       sweep [--check]                     removes (or only reports) what killed runs have left
     T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
     """
@@ -44,6 +45,7 @@ import LabKit
     case "check": return try check(options)
     case "bench": return try Bench(options).run()
     case "soak": return try soak(options)
+    case "idle": return try idle(options)
     case "storm": return try storm(options)
     case "sweep": return try sweep(options)
     case "serve-page":

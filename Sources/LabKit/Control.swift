@@ -56,8 +56,8 @@ extension LabNode {
     }
     var links: Set<LinkEntry> = []
     for entry in list {
-      guard let a = entry["a"] as? String, let b = entry["b"] as? String else {
-        throw LabError.expectation("`ctl --json links` of \(name): an element has no names a and b: \(entry)")
+      guard let a = entry["from"] as? String, let b = entry["to"] as? String else {
+        throw LabError.expectation("`ctl --json links` of \(name): an element has no names from and to: \(entry)")
       }
       links.insert(a < b ? LinkEntry(a: a, b: b) : LinkEntry(a: b, b: a))
     }

@@ -21,8 +21,10 @@ extension Laboratory {
     if let prefix = options.prefix { found += ["--prefix", prefix] }
     report("\(authority.name)# lifeline provision \(found.joined(separator: " "))")
     try provision(authority, found)
-    report("\(authority.name)# lifeline provision key --usb /media/usb")
-    try provision(authority, ["key", "--usb", usb])
+    // A key carries 16 secrets by default.
+    let count = components.count > 16 ? ["--count", "\(components.count)"] : []
+    report("\(authority.name)# lifeline provision \((["key", "--usb", "/media/usb"] + count).joined(separator: " "))")
+    try provision(authority, ["key", "--usb", usb] + count)
     for node in components { try enroll(node, report: report) }
     report("\(authority.name)# lifeline provision accept --usb /media/usb --yes")
     try provision(authority, ["accept", "--usb", usb, "--yes"])
