@@ -55,7 +55,7 @@ public struct Node: Personality, ~Copyable {
   var isEnding = false
 
   /// - Parameters:
-  ///   - contents: the store; its boot count was raised for this run already.
+  ///   - contents: the store; its boot count is raised, which is the first thing to be written.
   ///   - seed: 32 bytes of the kernel's entropy, or of a simulator's.
   public init(contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant) {
     let descriptor = contents.descriptor
@@ -86,6 +86,8 @@ public struct Node: Personality, ~Copyable {
       channels.append(channel)
       uplinks.append(Uplink(channel: channel, entropy: &entropy))
     }
+    self.contents.bumpBoot()
+    persist()
     if let own = authorityIndex { startAuthority(own, at: now) }
     configureBearer()
     settle(at: now)
