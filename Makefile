@@ -23,8 +23,10 @@ SCRATCH := .build-$(BOARD)
 OUTPUT := build/$(BOARD)
 # Both modes refuse warnings and imports that the package description does not declare.
 STRICT := --explicit-target-dependency-import-check error -Xswiftc -warnings-as-errors -Xcc -Wall -Xcc -Wextra -Xcc -Werror
+# Every Swift file's object carries its own copies of generic code, all in one section: only the link-time optimizer drops
+# the spare ones (2.45 MB of text without it, 2.31 with it, at the same sources).
 EMBEDDED_BUILD := EMBEDDED=1 LIFELINE_COMMIT=$(COMMIT) $(SWIFT) build -c release --scratch-path $(SCRATCH) \
-  --product Lifeline --disable-local-rpath $(if $(TRIPLE),--triple $(TRIPLE)) --toolset board/$(BOARD)/toolset.json \
+  --product Lifeline --disable-local-rpath --experimental-lto-mode full $(if $(TRIPLE),--triple $(TRIPLE)) --toolset board/$(BOARD)/toolset.json \
   -Xswiftc -g -Xcc -g -Xlinker --gc-sections $(STRICT)
 HOST_FLAGS := $(STRICT)
 LAB := .build/debug/Lab
@@ -80,7 +82,7 @@ bench: binary
 
 soak: binary lab-tool
 	@board/setup test
-	@$(LAB) soak --binary $(OUTPUT)/lifeline $(LAB_ARGUMENTS)
+	@board/test soak
 
 lint:
 	@$(SWIFT) format lint --strict --recursive Sources Tests Package.swift

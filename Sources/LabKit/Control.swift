@@ -30,6 +30,7 @@ public struct LinkEntry: Sendable, Hashable {
 
 extension LabNode {
   /// Runs `lifeline ctl` against this node.
+  @discardableResult
   public func control(_ words: [String], json: Bool = false, tolerant: Bool = false) throws -> CommandResult {
     try LabKit.run(
       [binary, "ctl", "--run", runDirectory] + (json ? ["--json"] : []) + words, timeout: 10, tolerant: tolerant)
