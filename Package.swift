@@ -16,7 +16,9 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 let ground: [Target] = [
-  .target(name: "CSystem"),
+  .target(
+    name: "CSystem",
+    cSettings: Context.environment["LIFELINE_COMMIT"].map { [.define("LIFELINE_COMMIT", to: "\"\($0)\"")] } ?? []),
   .systemLibrary(name: "CSodium", path: "Sources/CSodium"),
   .systemLibrary(name: "CCap", path: "Sources/CCap"),
   module("Core", []),
@@ -57,7 +59,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 // Only in the ordinary mode: the host tool and the tests.
 let host: [Target] = [
-  .executableTarget(name: "Lab", dependencies: [], swiftSettings: settings),
+  .target(name: "CLab"),
+  module("LabKit", ["CLab"]),
+  .executableTarget(name: "Lab", dependencies: ["LabKit", "CLab"], swiftSettings: settings),
+  .testTarget(name: "SystemTests", dependencies: ["LabKit"], swiftSettings: settings),
   tests("CoreTests", ["Core"]),
   tests("WireTests", ["Core", "Wire"]),
   tests("CryptoTests", ["Core", "Crypto"]),

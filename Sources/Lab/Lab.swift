@@ -1,3 +1,110 @@
+// The laboratory's commands. A host tool: it drives the shipped binary in throw-away network namespaces.
+
+import CLab
+import Foundation
+import LabKit
+
 @main struct Lab {
-  static func main() {}
+  static let usage = """
+    Lab COMMAND [--binary FILE] [options]      (root)
+      demo                                the channel in a mesh of nine, in 90 seconds
+      up [--topology T] [--wires]         a network that stays up until Enter or Ctrl-C
+      check T [--order O] [--interval S]  start, authenticate, ping, restart; prints figures
+                                          O: ascending, descending, ma-last, shuffle:SEED; repeatable
+      bench [--runs N] [--seconds S]      throughput, small packets, round trips and processor time beside fastd
+      soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
+      idle [--seconds S]                  processor time of a component with four ports and nothing to do
+      storm [--frames N] [--seed N]                  random and mutated frames on a port of a running node
+      sweep [--check]                     removes (or only reports) what killed runs have left
+    T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
+    """
+
+  static func main() {
+    lab_write_lines_at_once()
+    lab_catch_interrupts()
+    do {
+      exit(try run(Options(Array(CommandLine.arguments.dropFirst()))))
+    } catch LabError.usage(let what) {
+      write("lab: \(what)\n\(usage)\n")
+      exit(2)
+    } catch LabError.interrupted {
+      write("lab: interrupted; everything was removed\n")
+      exit(130)
+    } catch {
+      write("lab: \(error)\n")
+      exit(1)
+    }
+  }
+
+  static func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+
+  private static func run(_ options: Options) throws -> Int32 {
+    switch options.command {
+    case "demo": return try Demo(options).run()
+    case "up": return try keepUp(options)
+    case "check": return try check(options)
+    case "bench": return try Bench(options).run()
+    case "soak": return try soak(options)
+    case "idle": return try idle(options)
+    case "storm": return try storm(options)
+    case "sweep": return try sweep(options)
+    case "serve-page":
+      // Used by the demo where there is no other web server.
+      try servePage(options.value("page") ?? "", in: options.words.first ?? "")
+      return 0
+    case "help", "": throw LabError.usage("")
+    default: throw LabError.usage("no command '\(options.command)'")
+    }
+  }
+
+  private static func sweep(_ options: Options) throws -> Int32 {
+    let left = Leftovers.ofTheDead()
+    for thing in left { print(thing) }
+    if options.flag("check") {
+      print(left.isEmpty ? "nothing is left behind" : "\(left.count) things are left behind")
+      return left.isEmpty ? 0 : 1
+    }
+    try Leftovers.removeDead()
+    return Leftovers.ofTheDead().isEmpty ? 0 : 1
+  }
+}
+
+/// `COMMAND WORD... --name value --flag`.
+struct Options {
+  let command: String
+  private(set) var words: [String] = []
+  private var values: [(name: String, value: String)] = []
+  private static let flags = ["wires", "check", "keep", "verbose"]
+
+  init(_ arguments: [String]) throws {
+    command = arguments.first ?? ""
+    var rest = arguments.dropFirst()
+    while let word = rest.popFirst() {
+      guard word.hasPrefix("--") else {
+        words.append(word)
+        continue
+      }
+      let name = String(word.dropFirst(2))
+      if Self.flags.contains(name) {
+        values.append((name, ""))
+      } else if let value = rest.popFirst() {
+        values.append((name, value))
+      } else {
+        throw LabError.usage("\(word) needs a value")
+      }
+    }
+  }
+
+  func flag(_ name: String) -> Bool { values.contains { $0.name == name } }
+  func value(_ name: String) -> String? { values.last { $0.name == name }?.value }
+  func all(_ name: String) -> [String] { values.filter { $0.name == name }.map(\.value) }
+  func number(_ name: String, default normal: Double) throws -> Double {
+    guard let text = value(name) else { return normal }
+    guard let number = Double(text), number >= 0 else { throw LabError.usage("--\(name) \(text): not a number") }
+    return number
+  }
+  var binary: String { value("binary") ?? "build/x86_64/lifeline" }
+  func topology(default normal: Topology) throws -> Topology {
+    try value("topology").map { text throws(LabError) in try Topology(parsing: text) } ?? normal
+  }
 }

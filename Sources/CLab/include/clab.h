@@ -1,0 +1,33 @@
+// What the laboratory needs of Linux and Swift's Glibc module does not show: namespaces, packet sockets, processes that
+// end up in a group of their own, and a flag that Ctrl-C sets. Calls that can fail return -errno.
+#ifndef CLAB_H
+#define CLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// Moves the calling thread into the network namespace at `path`; the descriptor returned leads back.
+int lab_enter_network(const char *path);
+/// Back to the namespace behind `saved`, which is closed.
+int lab_leave_network(int saved);
+
+/// A packet socket on `interface` of the calling thread's namespace that sees every frame; `outgoing` as well when not 0.
+int lab_packet_socket(const char *interface, int outgoing);
+
+/// Starts `argv` (looked up in PATH) in a process group of its own, with no descriptor above 2 and every signal as at
+/// start-up. Returns the process's number.
+int lab_spawn(char *const argv[], char *const environment[], int in, int out, int error);
+/// Waits for a child: 1 ended (`status` as of waitpid), 0 not within `milliseconds`.
+int lab_wait(pid_t pid, int milliseconds, int *status);
+/// An anonymous file in memory.
+int lab_memory_file(void);
+
+/// From now on SIGINT, SIGTERM and SIGHUP only set the flag that lab_interrupted reads.
+void lab_catch_interrupts(void);
+int lab_interrupted(void);
+
+/// Lines on standard output appear at once, also in a pipe.
+void lab_write_lines_at_once(void);
+
+#endif

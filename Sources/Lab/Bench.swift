@@ -1,0 +1,201 @@
+// `lab bench`: the bearer beside fastd, the fastest userland tunnel of its kind, in one sitting: the networks are built one
+// after the other, in turn, and each figure is the median of its runs. Compare ratios, not absolute figures of two days.
+
+import Foundation
+import LabKit
+
+/// One run's figures.
+struct BearerFigures {
+  /// One TCP stream, Mbit/s of payload.
+  var tcpMegabits = Double.nan
+  /// Processor seconds of all of the tunnel's processes for each Gbit of that stream.
+  var processorSecondsPerGigabit = Double.nan
+  /// 64-byte UDP datagrams received, thousands a second.
+  var smallKilopackets = Double.nan
+  /// The median of 200 round trips, milliseconds.
+  var roundTrip = Double.nan
+}
+
+struct Bench {
+  private let binary: String
+  private let runs: Int
+  private let seconds: Double
+  private let hops: [Int]
+
+  init(_ options: Options) throws {
+    binary = options.binary
+    runs = max(1, Int(try options.number("runs", default: 5)))
+    seconds = max(1, try options.number("seconds", default: 4))
+    hops = try options.value("hops").map { [try number($0)] } ?? [1, 3]
+    guard programPath("iperf3") != nil else {
+      throw LabError.expectation("iperf3 is not installed: run board/setup bench")
+    }
+  }
+
+  func run() throws -> Int32 {
+    let hasPeer = programPath("fastd") != nil
+    if !hasPeer { print("fastd is not installed: lifeline alone") }
+    for hops in hops {
+      var ours: [BearerFigures] = []
+      var peers: [BearerFigures] = []
+      for run in 1...runs {
+        ours.append(try measureLifeline(hops: hops))
+        show("lifeline", hops, run, ours[run - 1])
+        guard hasPeer else { continue }
+        peers.append(try measureFastd(hops: hops))
+        show("fastd", hops, run, peers[run - 1])
+      }
+      print("\n\(hops) hop\(hops == 1 ? "" : "s"), medians of \(runs)")
+      report("TCP, one stream, Mbit/s", ours, peers, \.tcpMegabits)
+      report("processor s a Gbit", ours, peers, \.processorSecondsPerGigabit)
+      report("64-byte UDP, 1000/s", ours, peers, \.smallKilopackets)
+      report("round trip, ms", ours, peers, \.roundTrip)
+      print("")
+    }
+    return 0
+  }
+
+  private func show(_ name: String, _ hops: Int, _ run: Int, _ figures: BearerFigures) {
+    print(
+      String(
+        format: "%@ %d hops, run %d: TCP %.0f Mbit/s, %.3f s/Gbit, UDP %.1f k/s, RTT %.3f ms", padded(name, 8), hops,
+        run,
+        figures.tcpMegabits, figures.processorSecondsPerGigabit, figures.smallKilopackets, figures.roundTrip))
+  }
+
+  private func report(
+    _ name: String, _ ours: [BearerFigures], _ peers: [BearerFigures], _ value: (BearerFigures) -> Double
+  ) {
+    let mine = median(ours.map(value))
+    guard !peers.isEmpty else { return print(String(format: "  %@ %10.3f", padded(name, 26), mine)) }
+    let theirs = median(peers.map(value))
+    print(String(format: "  %@ %10.3f   fastd %10.3f   ratio %.2f", padded(name, 26), mine, theirs, mine / theirs))
+  }
+
+  // MARK: The two networks
+
+  private func measureLifeline(hops: Int) throws -> BearerFigures {
+    var settings = LaboratoryOptions()
+    settings.logLevel = "warning"
+    let laboratory = try Laboratory(.chain(hops + 1), binary: binary, options: settings)
+    defer { for thing in laboratory.close() { Lab.write("lab: left behind: \(thing)\n") } }
+    try laboratory.provisionAll()
+    var trial = try Trial(laboratory)
+    try trial.start(.ascending)
+    let far = laboratory.nodes[hops]
+    guard let address = trial.addresses[far.name]?.first else { throw LabError.expectation("no address") }
+    return try measure(
+      laboratory, from: laboratory.authority.namespace, to: address.text, in: far.namespace,
+      processes: laboratory.nodes.compactMap { $0.process?.identifier })
+  }
+
+  /// fastd as its users would: one tunnel a link, salsa2012+umac, static routes from end to end.
+  private func measureFastd(hops: Int) throws -> BearerFigures {
+    let laboratory = try Laboratory(.chain(hops + 1), binary: binary)
+    defer { for thing in laboratory.close() { Lab.write("lab: left behind: \(thing)\n") } }
+    let keys = try laboratory.nodes.map { _ in try FastdKey() }
+    var processes: [Int32] = []
+    for node in laboratory.nodes {
+      try node.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+    }
+    for (link, ends) in laboratory.linkEnds.enumerated() {
+      for (end, peer, own, other) in [(ends.a, ends.b, 1, 2), (ends.b, ends.a, 2, 1)] {
+        let node = laboratory.nodes[end.node]
+        let tunnel = "f\(peer.node)"
+        try node.run(["ip", "address", "add", "10.90.\(link).\(own)/30", "dev", end.interface])
+        let file = "\(node.directory)/fastd\(link).conf"
+        try """
+        mode tun; interface "\(tunnel)"; method "salsa2012+umac"; bind 10.90.\(link).\(own):\(5000 + link);
+        secret "\(keys[end.node].secret)"; mtu 1420;
+        peer "p" { key "\(keys[peer.node].public)"; remote 10.90.\(link).\(other):\(5000 + link); }
+
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        let process = try laboratory.startBackground(
+          ["fastd", "--config", file, "--log-level", "error"], in: node.namespace, name: "\(node.name)-fastd\(link)")
+        processes.append(process.identifier)
+        let appeared = try wait(upTo: 5) {
+          try node.run(["ip", "link", "show", "dev", tunnel], tolerant: true).succeeded
+        }
+        guard appeared != nil else { throw LabError.expectation("fastd made no interface \(tunnel)") }
+        try node.run(["ip", "address", "add", "10.91.\(link).\(own)/30", "dev", tunnel])
+        try node.run(["ip", "link", "set", tunnel, "up"])
+      }
+    }
+    for node in 0...hops {
+      for link in 0..<hops where node < link || node > link + 1 {
+        let via = node < link ? "f\(node + 1)" : "f\(node - 1)"
+        try laboratory.nodes[node].run(["ip", "route", "replace", "10.91.\(link).0/30", "dev", via])
+      }
+    }
+    let far = laboratory.nodes[hops]
+    let address = "10.91.\(hops - 1).2"
+    let up = try wait(upTo: 15) { try laboratory.authority.ping(address).isComplete }
+    guard up != nil else { throw LabError.expectation("fastd does not connect \(address)") }
+    return try measure(
+      laboratory, from: laboratory.authority.namespace, to: address, in: far.namespace, processes: processes)
+  }
+
+  // MARK: Measuring
+
+  private func measure(
+    _ laboratory: Laboratory, from source: String, to address: String, in destination: String, processes: [Int32]
+  ) throws -> BearerFigures {
+    var figures = BearerFigures()
+    func processorSeconds() -> Double {
+      processes.compactMap { ProcessFigures(process: $0)?.processorSeconds }.reduce(0, +)
+    }
+    let before = processorSeconds()
+    let tcp = try stream(laboratory, from: source, to: address, in: destination, ["-t", "\(Int(seconds))"])
+    let used = processorSeconds() - before
+    figures.tcpMegabits = tcp / 1e6
+    figures.processorSecondsPerGigabit = used / (tcp * Double(Int(seconds)) / 1e9)
+    let udp = try stream(
+      laboratory, from: source, to: address, in: destination,
+      ["-t", "\(max(2, Int(seconds) - 1))", "-u", "-b", "0", "-l", "64"])
+    figures.smallKilopackets = udp / (64 * 8) / 1000
+    figures.roundTrip = try ping(from: source, address, count: 200, interval: 0.005).median
+    return figures
+  }
+
+  /// Runs iperf3; received payload, bits a second.
+  private func stream(
+    _ laboratory: Laboratory, from source: String, to address: String, in destination: String, _ options: [String]
+  ) throws -> Double {
+    let server = try laboratory.startBackground(["iperf3", "-s", "-1"], in: destination, name: "iperf3")
+    defer { server.stop(patience: 2) }
+    _ = try wait(upTo: 3) {
+      try LabKit.run(["ss", "-Hltn", "sport", "=", ":5201"], in: destination, tolerant: true).output.contains(":5201")
+    }
+    let said = try LabKit.run(
+      ["iperf3", "-c", address, "-J"] + options, in: source, timeout: seconds + 20, tolerant: true
+    ).output
+    guard
+      let document = try? JSONSerialization.jsonObject(with: Data(said.utf8)) as? [String: Any],
+      let end = document["end"] as? [String: Any],
+      let sum = (options.contains("-u") ? end["sum"] : end["sum_received"]) as? [String: Any],
+      let rate = sum["bits_per_second"] as? Double
+    else { throw LabError.expectation("iperf3 to \(address) failed: \(said.prefix(400))") }
+    return options.contains("-u") ? rate * (1 - (sum["lost_percent"] as? Double ?? 0) / 100) : rate
+  }
+}
+
+private func number(_ text: String) throws -> Int {
+  guard let value = Int(text), (1...16).contains(value) else { throw LabError.usage("--hops \(text): 1 to 16") }
+  return value
+}
+
+private struct FastdKey {
+  let secret: String
+  let `public`: String
+
+  init() throws {
+    let text = try run(["fastd", "--generate-key"]).output
+    func field(_ name: String) -> String? {
+      text.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: " ").last.map(String.init)
+    }
+    guard let secret = field("Secret:"), let key = field("Public:") else {
+      throw LabError.expectation("fastd --generate-key says something unknown: \(text)")
+    }
+    (self.secret, self.public) = (secret, key)
+  }
+}

@@ -1,0 +1,67 @@
+// The operator's client, `lifeline ctl --json`, and what it answers.
+
+import Foundation
+
+/// An element of `ctl nodes`.
+public struct NodeEntry: Decodable, Sendable {
+  public var name: String
+  public var id: String
+  public var role: String
+  public var state: String
+  public var ipv4: String?
+  public var ipv6: String?
+  public var hops: Int?
+}
+
+/// The answer to `ctl status`.
+public struct StatusEntry: Decodable, Sendable {
+  public var name: String
+  public var role: String
+  public var ipv4: String?
+  public var ipv6: String?
+  public var ready: Bool
+}
+
+/// An element of `ctl links`: two nodes by name.
+public struct LinkEntry: Sendable, Hashable {
+  public var a: String
+  public var b: String
+}
+
+extension LabNode {
+  /// Runs `lifeline ctl` against this node.
+  @discardableResult
+  public func control(_ words: [String], json: Bool = false, tolerant: Bool = false) throws -> CommandResult {
+    try LabKit.run(
+      [binary, "ctl", "--run", runDirectory] + (json ? ["--json"] : []) + words, timeout: 10, tolerant: tolerant)
+  }
+
+  private func decode<T: Decodable>(_ type: T.Type, _ command: String) throws -> T {
+    let text = try control([command], json: true).output
+    do {
+      return try JSONDecoder().decode(type, from: Data(text.utf8))
+    } catch {
+      throw LabError.expectation(
+        "`ctl --json \(command)` of \(name) gave no such document (\(error)): \(text.prefix(500))")
+    }
+  }
+
+  public func status() throws -> StatusEntry { try decode(StatusEntry.self, "status") }
+  public func knownNodes() throws -> [NodeEntry] { try decode([NodeEntry].self, "nodes") }
+
+  /// The links this node knows, each once.
+  public func knownLinks() throws -> Set<LinkEntry> {
+    let text = try control(["links"], json: true).output
+    guard let list = try? JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]] else {
+      throw LabError.expectation("`ctl --json links` of \(name) is not an array of objects: \(text.prefix(500))")
+    }
+    var links: Set<LinkEntry> = []
+    for entry in list {
+      guard let a = entry["from"] as? String, let b = entry["to"] as? String else {
+        throw LabError.expectation("`ctl --json links` of \(name): an element has no names from and to: \(entry)")
+      }
+      links.insert(a < b ? LinkEntry(a: a, b: b) : LinkEntry(a: b, b: a))
+    }
+    return links
+  }
+}

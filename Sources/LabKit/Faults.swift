@@ -1,0 +1,151 @@
+// What an unkind operator, a broken cable or a bad script does to a network.
+
+import Foundation
+
+/// Which way a wire loses frames.
+public enum CutDirection: Sendable {
+  case both, fromAToB, fromBToA
+}
+
+extension Laboratory {
+  /// The number of the link between two nodes.
+  public func link(between a: Int, _ b: Int) throws -> Int {
+    guard let number = topology.links.firstIndex(where: { ($0.a, $0.b) == (a, b) || ($0.a, $0.b) == (b, a) }) else {
+      throw LabError.usage("no link joins nodes \(a) and \(b)")
+    }
+    return number
+  }
+
+  /// Loses every frame on a link while both ends keep their carrier. Needs wires.
+  public func cutSilently(_ link: Int, _ direction: CutDirection = .both) throws {
+    try requireWires()
+    let (a, b, _) = wire(link)
+    switch direction {
+    case .both:
+      try run(["ip", "-n", wireNamespace, "link", "set", a, "nomaster"])
+    case .fromAToB, .fromBToA:
+      let from = direction == .fromAToB ? a : b
+      try run(
+        ["nft", "-f", "-"], in: wireNamespace,
+        input: """
+          table bridge cut\(link) {
+            chain forward { type filter hook forward priority 0; iifname "\(from)" drop; }
+          }
+          """)
+    }
+  }
+
+  /// Undoes `cutSilently`.
+  public func mend(_ link: Int) throws {
+    try requireWires()
+    let (a, _, bridge) = wire(link)
+    try run(["ip", "-n", wireNamespace, "link", "set", a, "master", bridge])
+    try run(["nft", "delete", "table", "bridge", "cut\(link)"], in: wireNamespace, tolerant: true)
+  }
+
+  private func requireWires() throws(LabError) {
+    guard options.linkStyle == .wires else { throw .usage("silent cuts need a laboratory with wires") }
+  }
+
+  /// Takes the carrier away at both ends (or, with direct links, takes end A down, which end B sees as lost carrier).
+  public func setCarrier(_ link: Int, up: Bool) throws {
+    let word = up ? "up" : "down"
+    switch options.linkStyle {
+    case .wires:
+      let (a, b, _) = wire(link)
+      try run(
+        ["ip", "-n", wireNamespace, "-batch", "-"], input: "link set \(a) \(word)\nlink set \(b) \(word)\n")
+    case .direct:
+      let end = linkEnds[link].a
+      try run(["ip", "-n", nodes[end.node].namespace, "link", "set", end.interface, word])
+    }
+  }
+
+  /// Bytes that each link has carried so far, both ways together.
+  public func carriedBytes() throws -> [Int] {
+    var counts: [Int] = []
+    var tables: [String: [String: Int]] = [:]
+    for (a, _) in linkEnds {
+      let namespace = nodes[a.node].namespace
+      if tables[namespace] == nil {
+        tables[namespace] = Self.counters(try run(["cat", "/proc/net/dev"], in: namespace).output)
+      }
+      counts.append(tables[namespace]?[a.interface] ?? 0)
+    }
+    return counts
+  }
+
+  /// Received and sent bytes of each interface, from /proc/net/dev.
+  private static func counters(_ text: String) -> [String: Int] {
+    var counters: [String: Int] = [:]
+    for line in text.split(separator: "\n") {
+      let parts = line.split(separator: ":")
+      guard parts.count == 2 else { continue }
+      let fields = parts[1].split(separator: " ").compactMap { Int($0) }
+      if fields.count >= 9 { counters[parts[0].trimmingCharacters(in: .whitespaces)] = fields[0] + fields[8] }
+    }
+    return counters
+  }
+
+  /// The links in the order of what they carry during `seconds`, the busiest first.
+  public func busiestLinks(during seconds: Double) throws -> [Int] {
+    let before = try carriedBytes()
+    try pause(seconds)
+    let after = try carriedBytes()
+    return zip(before, after).map { $1 - $0 }.enumerated().sorted { $0.element > $1.element }.map(\.offset)
+  }
+}
+
+extension LabNode {
+  /// Removes every route of the main table, both families: the management prefix's too if it is there.
+  public func flushRoutes() throws {
+    try run(["ip", "-4", "route", "flush", "table", "main"], tolerant: true)
+    try run(["ip", "-6", "route", "flush", "table", "main"], tolerant: true)
+  }
+
+  /// Drops everything that enters the IP stack from, or leaves it through, an Ethernet interface: at ingress of each, and
+  /// in chains for input, output and forwarding.
+  public func filterEthernet() throws {
+    let ports = try ethernetInterfaces()
+    let ingress = ports.map { "chain \($0) { type filter hook ingress device \"\($0)\" priority 0; policy drop; }" }
+    try run(
+      ["nft", "-f", "-"],
+      input: """
+        table netdev ruin {
+          \(ingress.joined(separator: "\n  "))
+        }
+        table inet ruin {
+          chain input { type filter hook input priority 0; iifname "eth*" drop; }
+          chain forward { type filter hook forward priority 0; policy drop; }
+          chain output { type filter hook output priority 0; oifname "eth*" drop; }
+        }
+        """)
+  }
+
+  /// A firewall that lets nothing pass at all, the management device's packets neither.
+  public func filterEverything() throws {
+    try run(
+      ["nft", "-f", "-"],
+      input: """
+        table inet lockout {
+          chain input { type filter hook input priority 10; policy drop; }
+          chain output { type filter hook output priority 10; policy drop; }
+        }
+        """)
+  }
+
+  /// Random private addresses on every Ethernet interface, and a default route that leads nowhere.
+  public func randomizeAddresses(using generator: inout some RandomNumberGenerator) throws {
+    let ports = try ethernetInterfaces()
+    var lines: [String] = []
+    for port in ports {
+      let octets = (0..<3).map { _ in Int.random(in: 1...254, using: &generator) }
+      lines.append(
+        "address add 192.168.\(octets[0]).\(octets[1])/\([8, 16, 24].randomElement(using: &generator) ?? 24) dev \(port)"
+      )
+      lines.append("address add fd00:\(octets[2])::\(octets[1])/64 dev \(port) nodad")
+    }
+    if let port = ports.first { lines.append("route add default dev \(port)") }
+    try run(["ip", "-force", "-batch", "-"], input: lines.joined(separator: "\n") + "\n", tolerant: true)
+  }
+}

@@ -1,0 +1,10 @@
+# x86_64 servers, switch control processors and PCs: the machine that builds is of the same kind.
+# Empty: SwiftPM's own triple.
+TRIPLE :=
+# Bytes of the stripped binary, at most (1.5 MiB).
+SIZE_BUDGET := 1572864
+# Runs the binary on the machine that builds; empty: nothing is needed.
+EMULATOR :=
+# Packages of the sysroot; empty: the build machine's own libraries (board/setup build).
+SYSROOT_ARCH :=
+SYSROOT_PACKAGES :=
