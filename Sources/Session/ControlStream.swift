@@ -28,6 +28,9 @@ public struct ControlStream {
     var bytes: [UInt8]
     var attempts = 0
     var due = Instant.zero
+    /// When it was sent, as long as that was once: only then is the answer a measure (Karn 1987).
+    var sentOnceAt: Instant?
+    var wasSent = false
     var acknowledged = false
   }
 
@@ -35,11 +38,12 @@ public struct ControlStream {
   private var underWay: [Chunk] = []
   private var nextNumber: UInt32 = 0
   private var smoothedRoundTrip = Duration.milliseconds(10)
-  private var sentAt: [Instant] = Array(repeating: .zero, count: 32)
 
   private var expected: UInt32 = 0
   private var early: [Chunk] = []
   private var assembling: [UInt8] = []
+  /// The message grew too long; the rest of it is dropped.
+  private var isDiscarding = false
   private var acknowledgementIsDue = false
   private var arrived = BoundedQueue<[UInt8]>(limit: 64)
   /// Chunks refused: out of the window, or of a message that grew too long.
@@ -47,7 +51,7 @@ public struct ControlStream {
 
   public init() {}
 
-  /// True when a chunk was sent `attemptLimit` times in vain.
+  /// True when a chunk was sent `attemptLimit` times in vain; until a late answer, or `hurry()`.
   public private(set) var hasGivenUp = false
 
   /// Times the oldest chunk under way was sent.
@@ -90,10 +94,11 @@ public struct ControlStream {
       return nil
     }
     underWay[i].attempts += 1
-    var timeout = max(ControlStream.firstTimeout, smoothedRoundTrip * 3)
+    var timeout = min(max(ControlStream.firstTimeout, smoothedRoundTrip * 3), ControlStream.longestTimeout)
     for _ in 1..<underWay[i].attempts { timeout = min(timeout * 2, ControlStream.longestTimeout) }
     underWay[i].due = now + timeout
-    sentAt[Int(underWay[i].number % 32)] = underWay[i].attempts == 1 ? now : .zero
+    underWay[i].sentOnceAt = underWay[i].wasSent ? nil : now
+    underWay[i].wasSent = true
     let chunk = underWay[i]
     return .chunk(number: chunk.number, isLast: chunk.isLast, bytes: chunk.bytes, attempt: chunk.attempts)
   }
@@ -123,16 +128,19 @@ public struct ControlStream {
     guard let first = underWay.first else { return }
     // Only numbers under way count; anything else is old or made up.
     guard next &- first.number <= UInt32(underWay.count) else { return }
+    var progress = false
     for i in underWay.indices where !underWay[i].acknowledged {
       let ahead = underWay[i].number &- next
       let isCovered = ahead >= 1 << 31 || (ahead >= 1 && ahead <= 32 && bitmap & (1 << (ahead - 1)) != 0)
       if isCovered {
         underWay[i].acknowledged = true
-        let sent = sentAt[Int(underWay[i].number % 32)]
-        if sent != .zero { smoothedRoundTrip = (smoothedRoundTrip * 7 + (now - sent)) / 8 }
+        progress = true
+        if let sent = underWay[i].sentOnceAt { smoothedRoundTrip = (smoothedRoundTrip * 7 + (now - sent)) / 8 }
       }
     }
     while let chunk = underWay.first, chunk.acknowledged { underWay.removeFirst() }
+    // A late answer is an answer.
+    if progress, hasGivenUp { hurry() }
   }
 
   public mutating func receiveChunk(number: UInt32, isLast: Bool, bytes: [UInt8]) {
@@ -162,9 +170,10 @@ public struct ControlStream {
 
   private mutating func take(isLast: Bool, bytes: [UInt8]) {
     expected &+= 1
-    if assembling.count + bytes.count > ControlStream.messageLimit {
+    if isDiscarding || assembling.count + bytes.count > ControlStream.messageLimit {
       refused &+= 1
       assembling = []
+      isDiscarding = !isLast
       return
     }
     assembling.append(contentsOf: bytes)
