@@ -40,7 +40,7 @@ public struct OnionRelay: ~Copyable {
   }
 
   private var slots = InlineArray<16, Slot>(repeating: Slot())
-  private var table: RouteTable
+  private(set) var table: RouteTable
   private var cache = StreamCache()
   private var refusals = InlineArray<5, UInt64>(repeating: 0)
 

@@ -2,7 +2,7 @@
 //
 // Open addressing over a power of two. R is random when the MA is honest; a secret seed keeps one that is not from
 // aiming its routes at another's places. Records are raw memory, so that the packet path touches neither reference
-// counts nor copies. At the limit one of the eight places a route may take is cleared: the least recently used one of
+// counts nor copies. At the limit one of the sixteen places a route may take is cleared: the least recently used one of
 // the same MA, so that an MA with many routes displaces its own, or else the least recently used of all. The replay
 // window goes with it, which an insider on the same link could use to repeat a route's frames once (counted).
 
@@ -33,12 +33,12 @@ public struct RouteTable: ~Copyable {
   /// 4,096 records × 232 B = 928 KiB at the most; half of it is filled before the table grows.
   public static let defaultLimit = 4_096
   /// Places a route may stand in.
-  private static let probes = 8
-  private static let firstCapacity = 64
+  static let probes = 16
+  static let firstCapacity = 64
 
   private let limit: Int
   private let seed: UInt32
-  private var capacity: Int
+  private(set) var capacity: Int
   private var records: UnsafeMutablePointer<Record>
   public private(set) var count = 0
   /// Routes that had to go for others.
@@ -58,13 +58,13 @@ public struct RouteTable: ~Copyable {
   deinit { records.deallocate() }
 
   @inline(__always)
-  private static func identity(_ route: UInt32, _ authority: Int) -> UInt64 {
+  static func identity(_ route: UInt32, _ authority: Int) -> UInt64 {
     1 << 63 | UInt64(truncatingIfNeeded: authority & 15) << 32 | UInt64(route)
   }
 
   /// The first place of a route; the others follow it.
   @inline(__always)
-  private func home(_ identity: UInt64) -> Int {
+  func home(_ identity: UInt64) -> Int {
     var x = UInt32(truncatingIfNeeded: identity) ^ seed
     x = (x ^ x >> 16) &* 0x7feb_352d &+ UInt32(truncatingIfNeeded: identity >> 32) &* 0x9e37_79b1
     x = (x ^ x >> 15) &* 0x846c_a68b
