@@ -43,10 +43,10 @@ public enum SessionOpening: Equatable {
 /// One pair of keys with its counters. Replay windows: 1,024 in the control space, 8,192 in the others; 2.3 KiB.
 public final class SecureSession {
   public let keys: SessionKeys
-  private var sent: InlineArray<3, UInt64> = [0, 0, 0]
-  private var control = ReplayWindow<17>()
-  private var protected = ReplayWindow<129>()
-  private var bulk = ReplayWindow<129>()
+  var sent: InlineArray<3, UInt64> = [0, 0, 0]
+  var control = ReplayWindow<17>()
+  var protected = ReplayWindow<129>()
+  var bulk = ReplayWindow<129>()
 
   public init(keys: SessionKeys) { self.keys = keys }
 

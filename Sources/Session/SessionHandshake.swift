@@ -24,6 +24,14 @@ public struct SessionKeys {
   /// Names the session on carriers that are not routes.
   public let spi: UInt32
 
+  init(seal: Bytes32, open: Bytes32, onion: Bytes32, epoch: UInt8, spi: UInt32) {
+    self.seal = seal
+    self.open = open
+    self.onion = onion
+    self.epoch = epoch
+    self.spi = spi
+  }
+
   init(noise: NoiseKeys, isAuthority: Bool, epoch: UInt8, spi: UInt32) {
     let down = deriveKey(noise.initiatorToResponder, "session seal")
     let up = deriveKey(noise.responderToInitiator, "session seal")
