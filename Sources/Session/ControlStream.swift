@@ -24,7 +24,7 @@ public struct ControlStream {
   /// So many sendings of one chunk without an answer, and the session is taken for dead: 6 to 10 s.
   public static let attemptLimit = 10
 
-  private struct Chunk {
+  struct Chunk {
     var number: UInt32
     var isLast: Bool
     var bytes: [UInt8]
@@ -37,7 +37,7 @@ public struct ControlStream {
   }
 
   private var waiting = BoundedQueue<Chunk>(limit: ControlStream.queueLimit)
-  private var underWay: [Chunk] = []
+  private(set) var underWay: [Chunk] = []
   private var nextNumber: UInt32 = 0
   private var smoothedRoundTrip: Duration?
   /// Doublings the next time-out begins with. They are kept from a chunk that had to be repeated to the next, until one
@@ -45,7 +45,7 @@ public struct ControlStream {
   private var doublings = 0
 
   private var expected: UInt32 = 0
-  private var early: [Chunk] = []
+  private(set) var early: [Chunk] = []
   private var assembling: [UInt8] = []
   /// The message grew too long; the rest of it is dropped.
   private var isDiscarding = false

@@ -142,6 +142,32 @@ import Testing
     #expect(hop.relay.routesEvicted == 0)
   }
 
+  @Test func `routes go on without a gap while the table grows under them`() throws {
+    var entropy = seeded(78)
+    let size = OnionSize(code: 0)
+    let key = entropy.bytes32()
+    let hop = Hop(key: key, ingress: 9, egress: 0, authority: 2)
+    let onionClass = OnionClass(traffic: .protected, towardAuthority: false, authority: 2)
+    var builders: [OnionBuilder] = []
+    for count in [30, 60, 120, 240, 480] {
+      while builders.count < count {
+        let route = entropy.u32()
+        let share = RouteHop(key: key, route: route, ingress: 9, egress: 7)
+        builders.append(try #require(OnionBuilder(route: route, size: size, hops: [share], entropy: &entropy)))
+      }
+      // In turn, so that all stand at about the same counter, and again, so that streams are held ready.
+      for builder in builders {
+        for _ in 0..<7 {
+          var frame = [UInt8](repeating: 0, count: size.endToEnd)
+          _ = frame.withUnsafeMutableBufferPointer { builder.build($0.baseAddress!, class: onionClass) }
+          let verdict = hop.process(&frame, size: size, ingress: 9)
+          #expect(verdict == .forward(egress: 7, class: onionClass), "\(count) routes, counter \(builder.counter)")
+        }
+      }
+    }
+    #expect(hop.relay.routeCount == 480 && hop.relay.table.capacity == 1_024)
+  }
+
   @Test(arguments: allSizes)
   func `headers of one hop and of N cannot be told apart by size or by filler (section 5)`(size: OnionSize) throws {
     // Every byte behind the counter is even over many frames at every hop of every length: no constant, no bias.

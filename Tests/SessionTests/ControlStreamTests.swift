@@ -417,6 +417,7 @@ func isSilent(_ stream: inout ControlStream, at now: Instant) -> Bool { stream.n
           // One acknowledgement, and each chunk of the window once.
           #expect(sends <= 1 + ControlStream.window, "seed \(seed)")
         }
+        #expect(stream.early.count < ControlStream.window && stream.underWay.count <= ControlStream.window)
       }
       #expect(stream.refused > 0)
     }
