@@ -4,6 +4,7 @@
 import Core
 import Crypto
 import Membership
+import Node
 import Runtime
 import Store
 

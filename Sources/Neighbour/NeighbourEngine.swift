@@ -38,6 +38,9 @@ public struct NeighbourEngine: ~Copyable {
     ownCertificate = configuration.certificate?.encode() ?? []
   }
 
+  // Without one of its own, Embedded Swift looks for the members' deinits in the module that uses this one.
+  deinit {}
+
   // MARK: - Outputs
 
   public mutating func nextOutput() -> NeighbourOutput? { outputs.popFirst() }

@@ -1,10 +1,16 @@
 // What an MA holds beyond any other node: members, the network's graph, and the routes it laid.
 
+import Beacon
+import Bearer
 import Core
 import Crypto
+import Membership
+import Neighbour
 import Onion
 import Session
+import Store
 import Topology
+import Wire
 
 final class AuthorityState {
   let index: Int

@@ -1,10 +1,16 @@
 // One end-to-end relation: between a component and one MA, as either of them holds it. A channel outlives its sessions.
 
+import Beacon
 import Bearer
 import Core
+import Crypto
 import Membership
+import Neighbour
 import Onion
 import Session
+import Store
+import Topology
+import Wire
 
 /// How frames reach the other end before there is a route.
 enum Carrier {

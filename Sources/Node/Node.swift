@@ -27,7 +27,7 @@ public struct Node: Personality, ~Copyable {
 
   var neighbour: NeighbourEngine
   var beacon: BeaconEngine
-  var relay = OnionRelay()
+  var relay: OnionRelay
   var reassembler = Reassembler()
   /// Time of the event at hand; what is drained after it happens at that time.
   var currentTime: Instant
@@ -76,6 +76,7 @@ public struct Node: Personality, ~Copyable {
       authorities: descriptor.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) },
       ownKey: contents.authorityIndex == nil ? nil : contents.identity.signing, entropy: entropy.fork())
     beacon.epoch = descriptor.epoch
+    relay = OnionRelay(seed: entropy.u32())
     currentTime = now
     for entry in descriptor.authorities where entry.id != contents.identity.id {
       let channel = Channel(
@@ -92,6 +93,9 @@ public struct Node: Personality, ~Copyable {
     configureBearer()
     settle(at: now)
   }
+
+  // Without one of its own, Embedded Swift looks for the members' deinits in the module that uses this one.
+  deinit {}
 }
 
 /// What this node refused or dropped, by name; the engines' own counters stand beside these in `ctl counters`.

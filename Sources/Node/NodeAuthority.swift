@@ -1,6 +1,7 @@
 // The MA's side: challenge whoever asks and is a member, keep the graph, lay routes both ways.
 
 import Beacon
+import Bearer
 import Core
 import Crypto
 import Membership

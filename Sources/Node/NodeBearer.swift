@@ -1,11 +1,16 @@
 // IP packets between the local stack and the channels: cut and sealed on the way out; put together, checked for their
 // addresses and handed on on the way in. A packet is taken only from the peer it claims to come from.
 
+import Beacon
 import Bearer
 import Core
+import Crypto
 import Membership
+import Neighbour
 import Onion
 import Session
+import Store
+import Topology
 import Wire
 
 extension Node {

@@ -1,7 +1,7 @@
 // Answers for `lifeline ctl`: one JSON document each (the command line of the architecture names the required fields).
 
-import Bearer
 import Beacon
+import Bearer
 import Core
 import Crypto
 import Membership

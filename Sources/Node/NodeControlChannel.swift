@@ -1,7 +1,15 @@
 // The control channel of a session: datagrams and the reliable stream, both ways.
 
+import Beacon
+import Bearer
 import Core
+import Crypto
+import Membership
+import Neighbour
+import Onion
 import Session
+import Store
+import Topology
 import Wire
 
 extension Node {

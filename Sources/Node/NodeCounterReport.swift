@@ -3,9 +3,13 @@
 import Beacon
 import Bearer
 import Core
+import Crypto
+import Membership
 import Neighbour
 import Onion
 import Session
+import Store
+import Topology
 import Wire
 
 extension Node {
@@ -54,7 +58,10 @@ extension Node {
       }
       json.key("bearer")
       json.object { json in
-        for counter in BearerCounter.allCases { json.field(counter.name, reassembler.counters[counter]) }
+        for raw in 0..<UInt8(BearerCounter.count) {
+          guard let counter = BearerCounter(rawValue: raw) else { continue }
+          json.field(counter.name, reassembler.counters[counter])
+        }
       }
       json.key("beacon")
       json.object { json in

@@ -1,11 +1,15 @@
 // Frames in and out: link, onion and end-to-end layers joined. The path of a relayed frame allocates nothing.
 
 import Beacon
+import Bearer
 import Core
 import Crypto
+import Membership
 import Neighbour
 import Onion
 import Session
+import Store
+import Topology
 import Wire
 
 /// Subtypes of LINKED and OPEN frames (docs/PROTOCOL.md §2).

@@ -1,10 +1,16 @@
 // Laying routes: from the graph's paths to headers for the way there, and permissions for the way back.
 
+import Beacon
+import Bearer
 import Core
 import Crypto
+import Membership
+import Neighbour
 import Onion
 import Session
+import Store
 import Topology
+import Wire
 
 extension Node {
   /// Computes the paths anew and lays every route that changed or went stale.

@@ -1,6 +1,7 @@
 // The component's side of each MA: attach, answer the challenge, announce links, take the way back.
 
 import Beacon
+import Bearer
 import Core
 import Crypto
 import Membership
