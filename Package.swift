@@ -4,9 +4,12 @@
 import PackageDescription
 
 let embedded = Context.environment["EMBEDDED"] != nil
+// The object outliner (Swift 6.3.1) numbers a function's constant arrays anew in every module that emits the function;
+// the linker keeps one copy of the code and may keep another copy's arrays, so that constants change places.
+let embeddedFlags = ["-wmo", "-Xllvm", "-sil-disable-pass=object-outliner"]
 let settings: [SwiftSetting] =
   [.enableExperimentalFeature("Lifetimes")]
-  + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])] : [])
+  + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(embeddedFlags)] : [])
 
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)

@@ -124,3 +124,5 @@ int32_t cs_terminal_echo(int32_t fd, int32_t on) {
   else settings.c_lflag &= ~(tcflag_t)ECHO;
   return result(tcsetattr(fd, TCSAFLUSH, &settings));
 }
+
+void cs_file_exit(int32_t code) { _exit(code); }

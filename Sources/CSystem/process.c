@@ -1,9 +1,28 @@
-// Arguments and a few process-wide calls.
+// Arguments, clock, privileges: process-wide calls.
 #define _GNU_SOURCE
 #include "csystem.h"
+#include "csystem_process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#ifndef LIFELINE_COMMIT
+#define LIFELINE_COMMIT "unknown"
+#endif
+#ifndef LIFELINE_VERSION
+#define LIFELINE_VERSION "0.1"
+#endif
 
 static int saved_argc;
 static char **saved_argv;
@@ -18,7 +37,95 @@ __attribute__((constructor)) static void save_arguments(int argc, char **argv, c
 int32_t cs_argc(void) { return saved_argc; }
 const char *cs_argv(int32_t index) { return index >= 0 && index < saved_argc ? saved_argv[index] : NULL; }
 
+const char *cs_build_commit(void) { return LIFELINE_COMMIT; }
+const char *cs_build_version(void) { return LIFELINE_VERSION; }
+
 int64_t cs_write(int32_t fd, const void *bytes, size_t count) {
   ssize_t n = write(fd, bytes, count);
   return n < 0 ? -errno : n;
+}
+
+uint64_t cs_monotonic_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int64_t cs_realtime_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+const char *cs_environment(const char *name) { return getenv(name); }
+int32_t cs_process_id(void) { return getpid(); }
+uint32_t cs_effective_user(void) { return geteuid(); }
+
+int32_t cs_close(int32_t fd) { return close(fd) < 0 ? -errno : 0; }
+void cs_exit(int32_t status) { exit(status); }
+void cs_abort(void) { abort(); }
+
+int32_t cs_log_write(const void *bytes, size_t count) {
+  struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+  // A writable pipe takes PIPE_BUF bytes at once; a log that nobody reads must not stop the loop.
+  int ready = poll(&p, 1, 0);
+  if (ready <= 0) return 0;
+  if (p.revents & POLLNVAL) return -EBADF;
+  ssize_t n = write(STDERR_FILENO, bytes, count);
+  return n < 0 ? -errno : 1;
+}
+
+int32_t cs_log_is_journal(void) {
+  const char *stream = getenv("JOURNAL_STREAM");
+  struct stat s;
+  if (!stream || fstat(STDERR_FILENO, &s) < 0) return 0;
+  char *end;
+  if (strtoull(stream, &end, 10) != s.st_dev || *end != ':') return 0;
+  return strtoull(end + 1, NULL, 10) == s.st_ino;
+}
+
+int64_t cs_resident_kib(void) {
+  char text[64];
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  int code = errno;
+  close(fd);
+  if (n < 0) return -code;
+  text[n] = 0;
+  // The second number: resident pages.
+  const char *second = strchr(text, ' ');
+  return second ? strtoll(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
+}
+
+int32_t cs_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0; }
+
+int32_t cs_schedule_fifo(int32_t priority) {
+  struct sched_param p = {.sched_priority = priority};
+  return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &p) < 0 ? -errno : 0;
+}
+
+int32_t cs_timer_slack(uint64_t nanoseconds) {
+  return prctl(PR_SET_TIMERSLACK, (unsigned long)nanoseconds, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+#ifndef MCL_ONFAULT
+#define MCL_ONFAULT 4
+#endif
+
+int32_t cs_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_ONFAULT) < 0 ? -errno : 0; }
+
+int32_t cs_oom_score(int32_t adjustment) {
+  char text[16];
+  int length = snprintf(text, sizeof text, "%d", adjustment);
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int32_t result = write(fd, text, (size_t)length) < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}
+
+int32_t cs_ignore_pipe_signal(void) {
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  return sigaction(SIGPIPE, &action, NULL) < 0 ? -errno : 0;
 }

@@ -27,4 +27,17 @@ public enum StreamCipher {
       }
     }
   }
+
+  /// Writes `count` bytes of keystream to `out`, from the 64-byte block numbered `block` on.
+  public static func keystream(
+    _ out: UnsafeMutablePointer<UInt8>, count: Int, key: borrowing Bytes32, nonce: UInt64, fromBlock block: UInt64
+  ) {
+    let n = length(count)
+    UnsafeMutableRawPointer(out).initializeMemory(as: UInt8.self, repeating: 0, count: count)
+    key.withBytes { k in
+      withUnsafeBytes(of: nonce.littleEndian) { iv in
+        _ = crypto_stream_chacha20_xor_ic(out, out, n, iv.baseAddress!.assumingMemoryBound(to: UInt8.self), block, k)
+      }
+    }
+  }
 }

@@ -40,7 +40,9 @@ public enum KeyFile {
     do throws(WireError) {
       if try reader.u32() != magic { throw .invalid(field: StaticFieldName("magic")) }
       if try reader.u8() != kind.rawValue { throw .invalid(field: StaticFieldName("kind")) }
-      if Int(try reader.u32()) != file.count - overhead { throw .invalid(field: StaticFieldName("length")) }
+      if Int(truncatingIfNeeded: try reader.u32()) != file.count - overhead {
+        throw .invalid(field: StaticFieldName("length"))
+      }
       return try reader.array(file.count - overhead)
     } catch { throw .damagedFile }
   }

@@ -1,5 +1,6 @@
 // Builds the onion header of each frame of one route: by an MA for the way to a component, by a component for its one
-// way back. Working memory is allocated once; building allocates nothing. Cost: one ChaCha20 stream and one SipHash a hop.
+// way back. Working memory is allocated once; building allocates nothing. Cost a hop: one SipHash, and one ChaCha20 call
+// every few frames, which makes the streams of several counters at once.
 
 import Core
 import Crypto
@@ -8,117 +9,104 @@ import Crypto
 public final class OnionBuilder {
   public let route: UInt32
   public let size: OnionSize
-  private let hops: [RouteHop]
+  private let hopCount: Int
+  /// `hopCount` shares; behind them, where the way is shorter than N, one of nobody's, whose stream pads the header.
+  private let shares: UnsafeMutablePointer<RouteHop>
+  private let shareCount: Int
+  /// A window of streams for each share: counters `windowStart ..< windowStart + windowCount`.
   private let streams: UnsafeMutablePointer<UInt8>
-  private let filler: UnsafeMutablePointer<UInt8>
-  private let streamSize: Int
+  private var windowStart: UInt32 = 0
+  private var windowCount: UInt32 = 0
   /// Counter of the last header built.
-  public private(set) var counter: UInt32 = 0
-  private var decoy: Entropy
+  public internal(set) var counter: UInt32 = 0
 
   /// A route is replaced before its counter reaches this, so that 32 bits never wrap.
   public static let counterLimit: UInt32 = 1 << 31
   /// Beyond this a replacement is asked for.
   public static let replaceAfter: UInt32 = 1 << 30
 
-  /// Nil when there is no hop, or more than N.
+  /// Nil when there is no hop, or more than N. Memory: at most 818 B a hop and once more.
   public init?(route: UInt32, size: OnionSize, hops: [RouteHop], entropy: inout Entropy) {
     guard !hops.isEmpty, hops.count <= size.entries else { return nil }
     self.route = route
     self.size = size
-    self.hops = hops
-    streamSize = OnionLayout.entrySize * (size.entries + 1)
-    streams = .allocate(capacity: streamSize * hops.count)
-    filler = .allocate(capacity: streamSize)
-    decoy = entropy.fork()
+    hopCount = hops.count
+    shareCount = hops.count < size.entries ? hops.count + 1 : hops.count
+    shares = .allocate(capacity: shareCount)
+    for i in hops.indices { (shares + i).initialize(to: hops[i]) }
+    if shareCount > hopCount { (shares + hopCount).initialize(to: RouteHop(decoyFrom: &entropy)) }
+    streams = .allocate(capacity: size.windowBytes * shareCount)
+    streams.initialize(repeating: 0, count: size.windowBytes * shareCount)
   }
 
   deinit {
+    for i in 0..<shareCount { shares[i].entryKey.erase() }
+    shares.deallocate()
     streams.deallocate()
-    filler.deallocate()
   }
 
   public var isWornOut: Bool { counter >= OnionBuilder.replaceAfter }
 
-  /// Writes bytes 15 ..< size.endToEnd of `frame`. False, and nothing useful written, when the route's counter is used up.
+  /// Writes bytes 15 ..< size.endToEnd of `frame`. False, and nothing written, when the route's counter is used up.
   public func build(_ frame: UnsafeMutablePointer<UInt8>, class onionClass: OnionClass) -> Bool {
     guard counter < OnionBuilder.counterLimit else { return false }
-    counter += 1
+    counter &+= 1
+    if counter &- windowStart >= windowCount { fillWindow() }
+    let first = streams + Int(truncatingIfNeeded: counter &- windowStart) &* size.streamStride
+    let stride = size.windowBytes
     let entrySize = OnionLayout.entrySize
     let entries = frame + OnionLayout.entries
-    let entryBytes = entrySize * size.entries
-    let last = hops.count - 1
+    let macField = frame + OnionLayout.mac
     frame[OnionLayout.classByte] = onionClass.byte
     store(route, at: frame + OnionLayout.route)
     store(counter, at: frame + OnionLayout.counter)
-    for i in 0...last {
-      StreamCipher.keystream(streams + i * streamSize, count: streamSize, key: hops[i].entryKey, nonce: UInt64(counter))
-    }
-    // The filler as the last hop sees it: what each earlier hop's shifting puts at the end.
-    for i in 0..<last {
-      let length = entrySize * (i + 1)
-      (filler + length - entrySize).update(repeating: 0, count: entrySize)
-      let tail = streams + i * streamSize + streamSize - length
-      for j in 0..<length { filler[j] ^= tail[j] }
-    }
-    let fillerBytes = entrySize * last
-    decoy.fill(entries + entrySize, count: entryBytes - entrySize - fillerBytes)
-    (entries + entryBytes - fillerBytes).update(from: filler, count: fillerBytes)
-    decoy.fill(frame + OnionLayout.mac, count: 8)
-    writeEntry(last, entries: entries, nextMAC: frame + OnionLayout.mac)
-    writeMAC(last, frame: frame)
+    let last = hopCount &- 1
+    writeTail(entries, first, stride)
+    // What the last hop would take for the MAC of a next one: nobody's stream, or what the first hop's leaves over.
+    var mac = loadMAC(shareCount > hopCount ? first + hopCount &* stride : first + size.entryBytes + entrySize)
     var i = last
-    while i > 0 {
-      i -= 1
-      let stream = streams + i * streamSize
-      var j = entryBytes - 1
-      while j >= entrySize {
-        entries[j] = entries[j - entrySize] ^ stream[j]
-        j -= 1
-      }
-      writeEntry(i, entries: entries, nextMAC: frame + OnionLayout.mac)
-      writeMAC(i, frame: frame)
+    while true {
+      let stream = first + i &* stride
+      if i < last { wrap(entries, size: size, stream: stream) }
+      storeShort(shares[i].hiddenEgress ^ loadShort(stream), at: entries)
+      storeMAC(mac ^ loadMAC(stream + 2), at: entries + 2)
+      mac = onionMAC(frame, size: size, key: shares[i].macKey)
+      if i == 0 { break }
+      i &-= 1
     }
+    storeMAC(mac, at: macField)
     return true
   }
 
-  private func writeEntry(_ i: Int, entries: UnsafeMutablePointer<UInt8>, nextMAC: UnsafeMutablePointer<UInt8>) {
-    let stream = streams + i * streamSize
-    let hidden = hops[i].hiddenEgress
-    entries[0] = UInt8(hidden >> 8) ^ stream[0]
-    entries[1] = UInt8(hidden & 255) ^ stream[1]
-    for j in 0..<8 { entries[2 + j] = nextMAC[j] ^ stream[2 + j] }
+  /// The entries as the last hop finds them, its own left open: padding, fresh in every frame since a constant one would
+  /// tell the last hop how long the way is, and at the end what the shifting of the hops before has left there.
+  @inline(__always)
+  private func writeTail(_ entries: UnsafeMutablePointer<UInt8>, _ first: UnsafePointer<UInt8>, _ stride: Int) {
+    let entrySize = OnionLayout.entrySize
+    let fillerBytes = entrySize &* (hopCount &- 1)
+    let end = size.entryBytes
+    if shareCount > hopCount {
+      UnsafeMutableRawPointer(entries + entrySize).copyMemory(
+        from: first + hopCount &* stride + entrySize, byteCount: end &- entrySize &- fillerBytes)
+    }
+    if fillerBytes == 0 { return }
+    // Hop i leaves i + 1 entries at the end: those of the hop before, moved up and decrypted, and one of key stream.
+    let tail = entries + end - fillerBytes
+    var i = 0
+    while i < hopCount &- 1 {
+      let stream = first + i &* stride + end - entrySize &* i
+      xor(tail, with: stream, count: entrySize &* i)
+      copyEntry(tail + i &* entrySize, from: stream + i &* entrySize)
+      i &+= 1
+    }
   }
 
-  private func writeMAC(_ i: Int, frame: UnsafeMutablePointer<UInt8>) {
-    let mac = onionMAC(frame, size: size, key: hops[i].macKey)
-    storeMAC(mac, at: frame + OnionLayout.mac)
+  private func fillWindow() {
+    windowStart = counter
+    windowCount = UInt32(truncatingIfNeeded: size.streamsAtOnce)
+    for i in 0..<shareCount {
+      makeStreams(
+        streams + i &* size.windowBytes, size: size, from: counter, count: size.streamsAtOnce, key: shares[i].entryKey)
+    }
   }
-}
-
-/// SipHash-2-4 over the onion header, with the MAC field holding N and zeros meanwhile. Leaves that field changed.
-func onionMAC(_ frame: UnsafeMutablePointer<UInt8>, size: OnionSize, key: Bytes16) -> UInt64 {
-  storeMAC(UInt64(size.entries), at: frame + OnionLayout.mac)
-  return ShortMAC.sipHash24(
-    frame + OnionLayout.classByte, count: size.endToEnd - OnionLayout.classByte, key: key)
-}
-
-@inline(__always)
-func storeMAC(_ value: UInt64, at p: UnsafeMutablePointer<UInt8>) {
-  UnsafeMutableRawPointer(p).storeBytes(of: value.littleEndian, as: UInt64.self)
-}
-
-@inline(__always)
-func loadMAC(_ p: UnsafeMutablePointer<UInt8>) -> UInt64 {
-  UInt64(littleEndian: UnsafeRawPointer(p).loadUnaligned(as: UInt64.self))
-}
-
-@inline(__always)
-func store(_ value: UInt32, at p: UnsafeMutablePointer<UInt8>) {
-  UnsafeMutableRawPointer(p).storeBytes(of: value.bigEndian, as: UInt32.self)
-}
-
-@inline(__always)
-func load(_ p: UnsafeMutablePointer<UInt8>) -> UInt32 {
-  UInt32(bigEndian: UnsafeRawPointer(p).loadUnaligned(as: UInt32.self))
 }

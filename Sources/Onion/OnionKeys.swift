@@ -40,22 +40,35 @@ public struct RouteHop: Equatable {
   }
 }
 
+/// The derivations, without allocation: a hop makes them for frames that nobody has vouched for yet.
 enum OnionKeys {
-  static func bigEndian(_ value: UInt32) -> [UInt8] {
-    [UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]
-  }
-
   static func entry(_ key: Bytes32, _ route: UInt32) -> Bytes32 {
-    deriveKey(key, "onion entry", context: bigEndian(route))
+    derive(key, "onion entry", route, ports: nil)
   }
 
   static func egressPad(_ key: Bytes32, _ route: UInt32) -> UInt16 {
-    deriveKey(key, "onion egress", context: bigEndian(route)).withBytes { UInt16($0[0]) << 8 | UInt16($0[1]) }
+    derive(key, "onion egress", route, ports: nil).withBytes { UInt16($0[0]) << 8 | UInt16($0[1]) }
   }
 
   static func mac(_ key: Bytes32, _ route: UInt32, ingress: UInt16, egress: UInt16) -> Bytes16 {
     let ports = UInt32(ingress) << 16 | UInt32(egress)
-    let derived = deriveKey(key, "onion mac", context: bigEndian(route) + bigEndian(ports))
-    return derived.withBytes { Bytes16(loadingFrom: $0) }
+    return derive(key, "onion mac", route, ports: ports).withBytes { Bytes16(loadingFrom: $0) }
+  }
+
+  /// `deriveKey` with R, and perhaps ingress and egress, for a context.
+  private static func derive(_ key: Bytes32, _ label: StaticString, _ route: UInt32, ports: UInt32?) -> Bytes32 {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 24) { text in
+      guard let start = text.baseAddress else { return Bytes32() }
+      var count = label.utf8CodeUnitCount
+      invariant(count <= 16, "the label fits")
+      UnsafeMutableRawPointer(start).copyMemory(from: label.utf8Start, byteCount: count)
+      store(route, at: start + count)
+      count += 4
+      if let ports {
+        store(ports, at: start + count)
+        count += 4
+      }
+      return blake2b256(UnsafeBufferPointer(start: start, count: count), key: key)
+    }
   }
 }

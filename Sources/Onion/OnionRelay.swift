@@ -20,7 +20,7 @@ public enum OnionRefusal: UInt8, Sendable, CaseIterable {
   }
 }
 
-public enum OnionVerdict {
+public enum OnionVerdict: Equatable {
   /// The header is ready for the next hop; send it on this adjacency.
   case forward(egress: UInt16, class: OnionClass)
   /// The frame ends here.
@@ -35,27 +35,35 @@ public struct OnionRelay: ~Copyable {
     var previous: Bytes32?
     /// Until then routes unknown so far may still be laid under the previous key.
     var previousEnds = Instant.zero
-  }
-  private var slots = [Slot](repeating: Slot(), count: 16)
-  private var table: RouteTable
-  private let stream: UnsafeMutablePointer<UInt8>
-  public private(set) var refused = [UInt64](repeating: 0, count: OnionRefusal.allCases.count)
-
-  public init(routeLimit: Int = RouteTable.defaultLimit) {
-    table = RouteTable(limit: routeLimit)
-    stream = .allocate(capacity: OnionLayout.entrySize * 65)
+    /// Number of the current key; the one before it is the previous key's.
+    var generation: UInt16 = 0
   }
 
-  deinit { stream.deallocate() }
+  private var slots = InlineArray<16, Slot>(repeating: Slot())
+  private(set) var table: RouteTable
+  private var cache = StreamCache()
+  private var refusals = InlineArray<5, UInt64>(repeating: 0)
+
+  /// - Parameters:
+  ///   - routeLimit: routes kept, see `RouteTable`.
+  ///   - seed: random; where routes stand in the table depends on it.
+  public init(routeLimit: Int = RouteTable.defaultLimit, seed: UInt32 = 0) {
+    table = RouteTable(limit: routeLimit, seed: seed)
+  }
+
+  // Without one of its own, Embedded Swift looks for the members' deinits in the module that uses this one.
+  deinit {}
 
   public var routeCount: Int { table.count }
   public var routesEvicted: UInt64 { table.evicted }
+  /// Frames refused, by `OnionRefusal`.
+  public var refused: [UInt64] { refusals.indices.map { refusals[$0] } }
 
   /// Gives the key K_i this node shares with an MA. The one before stays good for routes in use, and for 10 s for others.
   public mutating func setKey(_ key: Bytes32, authority: Int, at now: Instant) {
-    slots[authority & 15].previous = slots[authority & 15].current
-    slots[authority & 15].current = key
-    slots[authority & 15].previousEnds = now + .seconds(10)
+    let old = slots[authority & 15]
+    slots[authority & 15] = Slot(
+      current: key, previous: old.current, previousEnds: now + .seconds(10), generation: old.generation &+ 1)
   }
 
   /// Forgets an MA's keys and routes, at once.
@@ -75,80 +83,86 @@ public struct OnionRelay: ~Copyable {
     let route = load(p + OnionLayout.route)
     let counter = load(p + OnionLayout.counter)
     let mac = loadMAC(p + OnionLayout.mac)
-    let streamSize = OnionLayout.entrySize * (size.entries + 1)
-    if let known = table.find(route: route, authority: onionClass.authority) {
-      StreamCipher.keystream(stream, count: streamSize, key: table.entryKey(known), nonce: UInt64(counter))
-      let egress = hiddenEgress(p) ^ table.egressPad(known)
-      guard table.ingress(known) == ingress, table.egress(known) == egress,
-        onionMAC(p, size: size, key: table.macKey(known)) == mac
-      else { return refuse(.wrongMAC) }
-      guard table.accept(known, counter: counter, at: now) else { return refuse(.replayed) }
-      shift(p, size: size)
-      return verdict(egress, onionClass, route)
+    if let index = table.find(route: route, authority: onionClass.authority) {
+      let record = table.record(index)
+      if record.pointee.ingress == ingress, record.pointee.sizeCode == size.code {
+        let stream = cache.stream(index, record, size: size, counter: counter)
+        if hiddenEgress(p, stream) ^ record.pointee.egressPad == record.pointee.egress,
+          onionMAC(p, size: size, key: record.pointee.macKey) == mac
+        {
+          record.pointee.lastUsed = now.nanoseconds
+          guard record.pointee.window.accept(UInt64(counter)) else { return refuse(.replayed) }
+          takeOff(p, size: size, stream: stream)
+          return verdict(record.pointee.egress, onionClass, route)
+        }
+      }
+      // Under a newer key than the one it is known by, the same number may name another route.
+      if record.pointee.keyGeneration == slots[onionClass.authority].generation { return refuse(.wrongMAC) }
     }
+    return processUnknown(p, size, route, counter, mac, ingress, onionClass, now)
+  }
+
+  /// The first frame of a route: under the current key, or for a while under the one before.
+  @inline(never)
+  private mutating func processUnknown(
+    _ p: UnsafeMutablePointer<UInt8>, _ size: OnionSize, _ route: UInt32, _ counter: UInt32, _ mac: UInt64,
+    _ ingress: UInt16, _ onionClass: OnionClass, _ now: Instant
+  ) -> OnionVerdict {
     let slot = slots[onionClass.authority]
     guard let current = slot.current else { return refuse(.noKey) }
-    if let egress = tryKey(current, p, size, route, counter, mac, ingress, onionClass, now) {
+    if let egress = tryKey(current, slot.generation, p, size, route, counter, mac, ingress, onionClass, now) {
       return verdict(egress, onionClass, route)
     }
     if let previous = slot.previous, now < slot.previousEnds,
-      let egress = tryKey(previous, p, size, route, counter, mac, ingress, onionClass, now)
+      let egress = tryKey(previous, slot.generation &- 1, p, size, route, counter, mac, ingress, onionClass, now)
     {
       return verdict(egress, onionClass, route)
     }
     return refuse(.wrongMAC)
   }
 
-  /// The first frame of a route: derive, check, and remember only when it is authentic.
+  /// Derives the hop's share in the route and checks; remembers it only when the frame is authentic.
   private mutating func tryKey(
-    _ key: Bytes32, _ p: UnsafeMutablePointer<UInt8>, _ size: OnionSize, _ route: UInt32, _ counter: UInt32,
-    _ mac: UInt64, _ ingress: UInt16, _ onionClass: OnionClass, _ now: Instant
+    _ key: Bytes32, _ generation: UInt16, _ p: UnsafeMutablePointer<UInt8>, _ size: OnionSize, _ route: UInt32,
+    _ counter: UInt32, _ mac: UInt64, _ ingress: UInt16, _ onionClass: OnionClass, _ now: Instant
   ) -> UInt16? {
+    guard counter != 0 else { return nil }
     let entryKey = OnionKeys.entry(key, route)
-    StreamCipher.keystream(
-      stream, count: OnionLayout.entrySize * (size.entries + 1), key: entryKey, nonce: UInt64(counter))
+    let stream = cache.singleStream(entryKey, size: size, counter: counter)
     let pad = OnionKeys.egressPad(key, route)
-    let egress = hiddenEgress(p) ^ pad
+    let egress = hiddenEgress(p, stream) ^ pad
     let macKey = OnionKeys.mac(key, route, ingress: ingress, egress: egress)
-    guard counter != 0, onionMAC(p, size: size, key: macKey) == mac else { return nil }
+    guard onionMAC(p, size: size, key: macKey) == mac else { return nil }
     let index = table.insert(
-      route: route, authority: onionClass.authority, entryKey: entryKey, macKey: macKey, egressPad: pad,
-      ingress: ingress, egress: egress, at: now)
-    _ = table.accept(index, counter: counter, at: now)
-    shift(p, size: size)
+      route: route, authority: onionClass.authority, keyGeneration: generation, size: size, entryKey: entryKey,
+      macKey: macKey, egressPad: pad, ingress: ingress, egress: egress, at: now)
+    _ = table.record(index).pointee.window.accept(UInt64(counter))
+    takeOff(p, size: size, stream: stream)
     return egress
   }
 
   @inline(__always)
-  private func hiddenEgress(_ p: UnsafeMutablePointer<UInt8>) -> UInt16 {
-    UInt16(p[OnionLayout.entries] ^ stream[0]) << 8 | UInt16(p[OnionLayout.entries + 1] ^ stream[1])
+  private func hiddenEgress(_ p: UnsafeMutablePointer<UInt8>, _ stream: UnsafePointer<UInt8>) -> UInt16 {
+    loadShort(p + OnionLayout.entries) ^ loadShort(stream)
   }
 
-  /// Takes this hop's entry off and fills up behind.
+  /// Puts the next hop's MAC in place, takes this hop's entry off and fills up behind.
   @inline(__always)
-  private func shift(_ p: UnsafeMutablePointer<UInt8>, size: OnionSize) {
+  private func takeOff(_ p: UnsafeMutablePointer<UInt8>, size: OnionSize, stream: UnsafePointer<UInt8>) {
     let entries = p + OnionLayout.entries
-    let entrySize = OnionLayout.entrySize
-    let entryBytes = entrySize * size.entries
-    for j in 0..<8 { p[OnionLayout.mac + j] = entries[2 + j] ^ stream[2 + j] }
-    var j = 0
-    while j < entryBytes - entrySize {
-      entries[j] = entries[j + entrySize] ^ stream[j + entrySize]
-      j += 1
-    }
-    while j < entryBytes {
-      entries[j] = stream[j + entrySize]
-      j += 1
-    }
+    storeXOR(p + OnionLayout.mac, entries + 2, stream + 2)
+    unwrap(entries, size: size, stream: stream)
   }
 
+  @inline(__always)
   private func verdict(_ egress: UInt16, _ onionClass: OnionClass, _ route: UInt32) -> OnionVerdict {
     egress == deliverHere
       ? .deliver(class: onionClass, route: route) : .forward(egress: egress, class: onionClass)
   }
 
+  @inline(never)
   private mutating func refuse(_ reason: OnionRefusal) -> OnionVerdict {
-    refused[Int(reason.rawValue)] &+= 1
+    refusals[Int(reason.rawValue)] &+= 1
     return .refused(reason)
   }
 }

@@ -41,6 +41,7 @@ public struct ReturnRoute: Equatable {
   }
 
   public func encode() -> [UInt8] {
+    invariant(hops.count == size.entries, "a way back has N shares")
     var writer = ByteWriter(reserving: 10 + 50 * hops.count)
     writer.u8(ControlType.returnRoute.rawValue)
     writer.u32(route)

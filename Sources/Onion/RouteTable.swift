@@ -1,16 +1,23 @@
 // The routes a hop has seen authentic frames of: keys ready for use, and a replay window each.
 //
-// Open addressing over a power of two, keyed by R, which is random already. Records are raw memory, so that the packet
-// path touches neither reference counts nor copies. At the limit the least recently used of eight neighbours in the
-// table goes; its replay window goes with it, which an insider on the same link could use once a frame (counted).
+// Open addressing over a power of two. R is random when the MA is honest; a secret seed keeps one that is not from
+// aiming its routes at another's places. Records are raw memory, so that the packet path touches neither reference
+// counts nor copies. At the limit one of the sixteen places a route may take is cleared: the least recently used one of
+// the same MA, so that an MA with many routes displaces its own, or else the least recently used of all. The replay
+// window goes with it, which an insider on the same link could use to repeat a route's frames once (counted).
 
 import Core
 
 public struct RouteTable: ~Copyable {
   struct Record {
-    var route: UInt32 = 0
-    var authority: UInt8 = 0
-    var inUse = false
+    /// Route and MA, or 0 in a free place.
+    fileprivate(set) var identity: UInt64 = 0
+    /// Which of the keys shared with the MA the route was laid under.
+    var keyGeneration: UInt16 = 0
+    var sizeCode: UInt8 = 0
+    /// Streams the relay holds ready: those of counters `streamStart ..< streamStart + streamCount`.
+    var streamCount: UInt8 = 0
+    var streamStart: UInt32 = 0
     var ingress: UInt16 = 0
     var egress: UInt16 = 0
     var egressPad: UInt16 = 0
@@ -18,82 +25,123 @@ public struct RouteTable: ~Copyable {
     var macKey = Bytes16()
     var lastUsed: UInt64 = 0
     var window = ReplayWindow<17>()
+
+    var route: UInt32 { UInt32(truncatingIfNeeded: identity) }
+    var authority: Int { Int(truncatingIfNeeded: identity >> 32 & 15) }
   }
 
   /// 4,096 records × 232 B = 928 KiB at the most; half of it is filled before the table grows.
   public static let defaultLimit = 4_096
+  /// Places a route may stand in.
+  static let probes = 16
+  static let firstCapacity = 64
 
   private let limit: Int
-  private var capacity: Int
+  private let seed: UInt32
+  private(set) var capacity: Int
   private var records: UnsafeMutablePointer<Record>
   public private(set) var count = 0
+  /// Routes that had to go for others.
   public private(set) var evicted: UInt64 = 0
 
-  public init(limit: Int) {
-    var rounded = 64
+  /// `limit` is rounded up to a power of two, at least 64. `seed` is secret and random.
+  public init(limit: Int, seed: UInt32) {
+    var rounded = RouteTable.firstCapacity
     while rounded < limit { rounded *= 2 }
     self.limit = rounded
-    capacity = 64
+    self.seed = seed
+    capacity = RouteTable.firstCapacity
     records = .allocate(capacity: capacity)
     records.initialize(repeating: Record(), count: capacity)
   }
 
   deinit { records.deallocate() }
 
-  /// Records a search looks at before it gives up.
-  private static let probes = 8
-
-  private func slot(_ route: UInt32, _ authority: Int, _ step: Int) -> Int {
-    Int(truncatingIfNeeded: (route &* 0x9e37_79b1) >> 7) &+ authority &+ step & (capacity - 1)
+  @inline(__always)
+  static func identity(_ route: UInt32, _ authority: Int) -> UInt64 {
+    1 << 63 | UInt64(truncatingIfNeeded: authority & 15) << 32 | UInt64(route)
   }
 
+  /// The first place of a route; the others follow it.
+  @inline(__always)
+  func home(_ identity: UInt64) -> Int {
+    var x = UInt32(truncatingIfNeeded: identity) ^ seed
+    x = (x ^ x >> 16) &* 0x7feb_352d &+ UInt32(truncatingIfNeeded: identity >> 32) &* 0x9e37_79b1
+    x = (x ^ x >> 15) &* 0x846c_a68b
+    return Int(truncatingIfNeeded: x ^ x >> 16)
+  }
+
+  @inline(__always)
+  private func place(_ home: Int, _ step: Int) -> Int { (home &+ step) & (capacity &- 1) }
+
+  /// The record of a place that `find` or `insert` gave; good until the next insertion.
+  @inline(__always)
+  func record(_ index: Int) -> UnsafeMutablePointer<Record> { records + index }
+
+  @inline(__always)
   func find(route: UInt32, authority: Int) -> Int? {
-    for step in 0..<RouteTable.probes {
-      let i = slot(route, authority, step)
-      if records[i].inUse, records[i].route == route, records[i].authority == UInt8(authority) { return i }
+    let identity = RouteTable.identity(route, authority)
+    let home = home(identity)
+    var step = 0
+    while step < RouteTable.probes {
+      let i = place(home, step)
+      if records[i].identity == identity { return i }
+      step &+= 1
     }
     return nil
   }
 
+  /// Makes the record of a route, in the place of an older one of the same name if there is one.
   mutating func insert(
-    route: UInt32, authority: Int, entryKey: Bytes32, macKey: Bytes16, egressPad: UInt16, ingress: UInt16,
-    egress: UInt16, at now: Instant
+    route: UInt32, authority: Int, keyGeneration: UInt16, size: OnionSize, entryKey: Bytes32, macKey: Bytes16,
+    egressPad: UInt16, ingress: UInt16, egress: UInt16, at now: Instant
   ) -> Int {
-    if count * 2 >= capacity, capacity < limit { grow() }
-    var chosen = freeSlot(route, authority)
-    if chosen == nil, capacity < limit {
-      grow()
-      chosen = freeSlot(route, authority)
-    }
+    let identity = RouteTable.identity(route, authority)
     let index: Int
-    if let chosen {
-      index = chosen
-      count += 1
+    if let existing = find(route: route, authority: authority) {
+      index = existing
     } else {
-      index = oldestSlot(route, authority)
-      evicted &+= 1
+      index = takePlace(identity)
+      count += 1
     }
     records[index] = Record(
-      route: route, authority: UInt8(authority), inUse: true, ingress: ingress, egress: egress, egressPad: egressPad,
-      entryKey: entryKey, macKey: macKey, lastUsed: now.nanoseconds, window: ReplayWindow<17>())
+      identity: identity, keyGeneration: keyGeneration, sizeCode: size.code, ingress: ingress, egress: egress,
+      egressPad: egressPad, entryKey: entryKey, macKey: macKey, lastUsed: now.nanoseconds)
     return index
   }
 
-  private func freeSlot(_ route: UInt32, _ authority: Int) -> Int? {
-    for step in 0..<RouteTable.probes {
-      let i = slot(route, authority, step)
-      if !records[i].inUse { return i }
+  /// A free place, if need be in a larger table or by giving up another route.
+  private mutating func takePlace(_ identity: UInt64) -> Int {
+    if count * 2 >= capacity, capacity < limit { grow() }
+    if let free = freePlace(identity) { return free }
+    if capacity < limit {
+      grow()
+      if let free = freePlace(identity) { return free }
     }
+    let index = placeToClear(identity)
+    count -= 1
+    evicted &+= 1
+    return index
+  }
+
+  private func freePlace(_ identity: UInt64) -> Int? {
+    let home = home(identity)
+    for step in 0..<RouteTable.probes where records[place(home, step)].identity == 0 { return place(home, step) }
     return nil
   }
 
-  private func oldestSlot(_ route: UInt32, _ authority: Int) -> Int {
-    var best = slot(route, authority, 0)
-    for step in 1..<RouteTable.probes {
-      let i = slot(route, authority, step)
-      if records[i].lastUsed < records[best].lastUsed { best = i }
+  private func placeToClear(_ identity: UInt64) -> Int {
+    let home = home(identity)
+    var oldest = place(home, 0)
+    var ownOldest: Int?
+    for step in 0..<RouteTable.probes {
+      let i = place(home, step)
+      if records[i].lastUsed < records[oldest].lastUsed { oldest = i }
+      guard records[i].identity >> 32 == identity >> 32 else { continue }
+      if let own = ownOldest, records[own].lastUsed <= records[i].lastUsed { continue }
+      ownOldest = i
     }
-    return best
+    return ownOldest ?? oldest
   }
 
   /// Doubles the table; records that find no place in the larger one either are dropped and counted.
@@ -104,9 +152,10 @@ public struct RouteTable: ~Copyable {
     records = .allocate(capacity: capacity)
     records.initialize(repeating: Record(), count: capacity)
     count = 0
-    for i in 0..<oldCapacity where old[i].inUse {
-      if let place = freeSlot(old[i].route, Int(old[i].authority)) {
+    for i in 0..<oldCapacity where old[i].identity != 0 {
+      if let place = freePlace(old[i].identity) {
         records[place] = old[i]
+        records[place].streamCount = 0
         count += 1
       } else {
         evicted &+= 1
@@ -116,21 +165,9 @@ public struct RouteTable: ~Copyable {
   }
 
   mutating func removeAll(authority: Int) {
-    for i in 0..<capacity where records[i].inUse && records[i].authority == UInt8(authority) {
+    for i in 0..<capacity where records[i].identity != 0 && records[i].authority == authority & 15 {
       records[i] = Record()
       count -= 1
     }
-  }
-
-  func entryKey(_ i: Int) -> Bytes32 { records[i].entryKey }
-  func macKey(_ i: Int) -> Bytes16 { records[i].macKey }
-  func egressPad(_ i: Int) -> UInt16 { records[i].egressPad }
-  func ingress(_ i: Int) -> UInt16 { records[i].ingress }
-  func egress(_ i: Int) -> UInt16 { records[i].egress }
-
-  /// False when the counter was seen, or is older than the window.
-  mutating func accept(_ i: Int, counter: UInt32, at now: Instant) -> Bool {
-    records[i].lastUsed = now.nanoseconds
-    return records[i].window.accept(UInt64(counter))
   }
 }

@@ -66,7 +66,9 @@ public struct OpenFile: ~Copyable {
       let count = bytes.withUnsafeBytes {
         cs_file_pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, UInt64(offset + done))
       }
-      if try checked(count, "write", path) == 0 { throw SystemError(code: FileErrno.inputOutput, action: Files.action("write", path)) }
+      if try checked(count, "write", path) == 0 {
+        throw SystemError(code: FileErrno.inputOutput, action: Files.action("write", path))
+      }
       done += Int(count)
     }
     try checked(Int64(cs_file_sync(descriptor)), "write", path)
@@ -203,6 +205,8 @@ public enum Host {
     for i in 0..<cs_argc() { arguments.append(bytes(of: cs_argv(i))) }
     return arguments
   }
+
+  public static func exit(_ code: Int32) -> Never { cs_file_exit(code) }
 
   /// Empty when the system has none.
   public static func name() -> [UInt8] {

@@ -19,35 +19,49 @@ public struct ControlStream {
   public static let messageLimit = 32_768
   static let firstTimeout = Duration.milliseconds(40)
   static let longestTimeout = Duration.seconds(1)
-  /// So many sendings of one chunk without an answer, and the session is taken for dead: about 6 s.
+  /// From the first time-out to the longest.
+  static let doublingsLimit = 5
+  /// So many sendings of one chunk without an answer, and the session is taken for dead: 6 to 10 s.
   public static let attemptLimit = 10
 
-  private struct Chunk {
+  struct Chunk {
     var number: UInt32
     var isLast: Bool
     var bytes: [UInt8]
     var attempts = 0
     var due = Instant.zero
+    /// When it was sent, as long as that was once: only then is the answer a measure (Karn 1987).
+    var sentOnceAt: Instant?
+    var wasSent = false
     var acknowledged = false
   }
 
   private var waiting = BoundedQueue<Chunk>(limit: ControlStream.queueLimit)
-  private var underWay: [Chunk] = []
+  private(set) var underWay: [Chunk] = []
   private var nextNumber: UInt32 = 0
-  private var smoothedRoundTrip = Duration.milliseconds(10)
-  private var sentAt: [Instant] = Array(repeating: .zero, count: 32)
+  private var smoothedRoundTrip: Duration?
+  /// Doublings the next time-out begins with. They are kept from a chunk that had to be repeated to the next, until one
+  /// is answered that was sent once: otherwise a round trip longer than the time-out would never be measured.
+  private var doublings = 0
 
   private var expected: UInt32 = 0
-  private var early: [Chunk] = []
+  private(set) var early: [Chunk] = []
   private var assembling: [UInt8] = []
+  /// The message grew too long; the rest of it is dropped.
+  private var isDiscarding = false
   private var acknowledgementIsDue = false
   private var arrived = BoundedQueue<[UInt8]>(limit: 64)
   /// Chunks refused: out of the window, or of a message that grew too long.
   public private(set) var refused: UInt64 = 0
 
-  public init() {}
+  public init() { self.init(firstNumber: 0) }
 
-  /// True when a chunk was sent `attemptLimit` times in vain.
+  init(firstNumber: UInt32) {
+    nextNumber = firstNumber
+    expected = firstNumber
+  }
+
+  /// True when a chunk was sent `attemptLimit` times in vain; until a late answer, or `hurry()`.
   public private(set) var hasGivenUp = false
 
   /// Times the oldest chunk under way was sent.
@@ -90,12 +104,17 @@ public struct ControlStream {
       return nil
     }
     underWay[i].attempts += 1
-    var timeout = max(ControlStream.firstTimeout, smoothedRoundTrip * 3)
-    for _ in 1..<underWay[i].attempts { timeout = min(timeout * 2, ControlStream.longestTimeout) }
-    underWay[i].due = now + timeout
-    sentAt[Int(underWay[i].number % 32)] = underWay[i].attempts == 1 ? now : .zero
+    underWay[i].due = now + timeout(doublings: doublings + underWay[i].attempts - 1)
+    underWay[i].sentOnceAt = underWay[i].wasSent ? nil : now
+    underWay[i].wasSent = true
     let chunk = underWay[i]
     return .chunk(number: chunk.number, isLast: chunk.isLast, bytes: chunk.bytes, attempt: chunk.attempts)
+  }
+
+  private func timeout(doublings: Int) -> Duration {
+    var timeout = max(ControlStream.firstTimeout, (smoothedRoundTrip ?? .zero) * 3)
+    for _ in 0..<doublings where timeout < ControlStream.longestTimeout { timeout = timeout * 2 }
+    return min(timeout, ControlStream.longestTimeout)
   }
 
   /// Nothing to send and nothing to acknowledge.
@@ -104,6 +123,7 @@ public struct ControlStream {
   /// Everything under way is due again at once, as if for the first time: the carrier has changed.
   public mutating func hurry() {
     hasGivenUp = false
+    doublings = 0
     for i in underWay.indices {
       underWay[i].due = .zero
       underWay[i].attempts = 0
@@ -123,16 +143,26 @@ public struct ControlStream {
     guard let first = underWay.first else { return }
     // Only numbers under way count; anything else is old or made up.
     guard next &- first.number <= UInt32(underWay.count) else { return }
+    var repeats: Int?
+    var measured = false
     for i in underWay.indices where !underWay[i].acknowledged {
       let ahead = underWay[i].number &- next
       let isCovered = ahead >= 1 << 31 || (ahead >= 1 && ahead <= 32 && bitmap & (1 << (ahead - 1)) != 0)
       if isCovered {
         underWay[i].acknowledged = true
-        let sent = sentAt[Int(underWay[i].number % 32)]
-        if sent != .zero { smoothedRoundTrip = (smoothedRoundTrip * 7 + (now - sent)) / 8 }
+        repeats = max(repeats ?? 0, underWay[i].attempts - 1)
+        if let sent = underWay[i].sentOnceAt {
+          measured = true
+          let sample = now - sent
+          smoothedRoundTrip = smoothedRoundTrip.map { ($0 * 7 + sample) / 8 } ?? sample
+        }
       }
     }
     while let chunk = underWay.first, chunk.acknowledged { underWay.removeFirst() }
+    guard let repeats else { return }
+    doublings = measured ? 0 : min(doublings + repeats, ControlStream.doublingsLimit)
+    // A late answer is an answer.
+    if hasGivenUp { hurry() }
   }
 
   public mutating func receiveChunk(number: UInt32, isLast: Bool, bytes: [UInt8]) {
@@ -162,9 +192,10 @@ public struct ControlStream {
 
   private mutating func take(isLast: Bool, bytes: [UInt8]) {
     expected &+= 1
-    if assembling.count + bytes.count > ControlStream.messageLimit {
+    if isDiscarding || assembling.count + bytes.count > ControlStream.messageLimit {
       refused &+= 1
       assembling = []
+      isDiscarding = !isLast
       return
     }
     assembling.append(contentsOf: bytes)

@@ -34,19 +34,19 @@ public enum SessionRefusal: UInt8, Sendable, CaseIterable {
   }
 }
 
-public enum SessionOpening {
+public enum SessionOpening: Equatable {
   /// Segment and payload stand decrypted at `SessionLayout.header`, `count` bytes.
   case opened(space: SequenceSpace, sequence: UInt64, count: Int)
   case refused(SessionRefusal)
 }
 
-/// One pair of keys with its counters.
+/// One pair of keys with its counters. Replay windows: 1,024 in the control space, 8,192 in the others; 2.3 KiB.
 public final class SecureSession {
   public let keys: SessionKeys
-  private var sent: InlineArray<3, UInt64> = [0, 0, 0]
-  private var control = ReplayWindow<17>()
-  private var protected = ReplayWindow<129>()
-  private var bulk = ReplayWindow<129>()
+  var sent: InlineArray<3, UInt64> = [0, 0, 0]
+  var control = ReplayWindow<17>()
+  var protected = ReplayWindow<129>()
+  var bulk = ReplayWindow<129>()
 
   public init(keys: SessionKeys) { self.keys = keys }
 
@@ -72,7 +72,7 @@ public final class SecureSession {
   /// Which key epoch a frame claims.
   public static func epoch(of frame: UnsafePointer<UInt8>) -> UInt8 { frame[0] >> 6 }
 
-  /// Checks and decrypts in place.
+  /// Checks and decrypts in place. After a refusal the bytes are unspecified, and no window has moved.
   public func open(_ frame: UnsafeMutablePointer<UInt8>, count: Int) -> SessionOpening {
     guard count >= SessionLayout.overhead else { return .refused(.short) }
     guard frame[0] & 15 == 0, let space = SequenceSpace(rawValue: frame[0] >> 4 & 3) else {

@@ -8,7 +8,8 @@ import Wire
 /// Why a handshake message was refused.
 public enum SessionHandshakeError: Error, Equatable {
   case wire(WireError)
-  case noise
+  case noise(HandshakeError)
+  /// It answers another message than the one under way.
   case wrongNonce
 }
 
@@ -22,6 +23,14 @@ public struct SessionKeys {
   public let epoch: UInt8
   /// Names the session on carriers that are not routes.
   public let spi: UInt32
+
+  init(seal: Bytes32, open: Bytes32, onion: Bytes32, epoch: UInt8, spi: UInt32) {
+    self.seal = seal
+    self.open = open
+    self.onion = onion
+    self.epoch = epoch
+    self.spi = spi
+  }
 
   init(noise: NoiseKeys, isAuthority: Bool, epoch: UInt8, spi: UInt32) {
     let down = deriveKey(noise.initiatorToResponder, "session seal")
@@ -45,6 +54,19 @@ enum SessionPrologue {
     writer.bytes16(nonce)
     return writer.bytes
   }
+}
+
+/// The Noise message of a body that begins with the nonce expected.
+private func afterNonce(_ nonce: Bytes16, in body: Span<UInt8>) throws(SessionHandshakeError) -> [UInt8] {
+  var reader = ByteReader(body)
+  let found: Bytes16
+  do throws(WireError) {
+    found = try reader.bytes16()
+  } catch {
+    throw .wire(error)
+  }
+  guard found == nonce else { throw .wrongNonce }
+  return reader.rest()
 }
 
 /// The MA's side: one challenge under way.
@@ -75,28 +97,19 @@ public struct SessionChallenge {
     do throws(HandshakeError) {
       writer.array(try noise.writeFirst(payload: payload.bytes))
     } catch {
-      throw .noise
+      throw .noise(error)
     }
     body = writer.bytes
   }
 
-  /// The component's answer; keys when it is authentic.
+  /// The component's answer; keys when it is authentic. One that is refused leaves the challenge as it was.
   public mutating func complete(response body: Span<UInt8>) throws(SessionHandshakeError) -> SessionKeys {
-    var reader = ByteReader(body)
-    let message: [UInt8]
-    do throws(WireError) {
-      guard try reader.bytes16() == nonce else { throw .invalid(field: StaticFieldName("response nonce")) }
-      message = reader.rest()
-    } catch {
-      throw .wire(error)
-    }
+    let message = try afterNonce(nonce, in: body)
     do throws(HandshakeError) {
-      var attempt = noise
-      _ = try attempt.readSecond(message)
-      noise = attempt
-      return SessionKeys(noise: attempt.split(), isAuthority: true, epoch: epoch, spi: spi)
+      _ = try noise.readSecond(message)
+      return SessionKeys(noise: noise.split(), isAuthority: true, epoch: epoch, spi: spi)
     } catch {
-      throw .noise
+      throw .noise(error)
     }
   }
 }
@@ -111,14 +124,7 @@ public struct SessionAnswer {
     challenge body: Span<UInt8>, network: Bytes16, authority: ComponentID, authorityKey: Bytes32,
     component: ComponentID, componentKey: AgreementKeyPair, nonce: Bytes16, entropy: inout Entropy
   ) throws(SessionHandshakeError) {
-    var reader = ByteReader(body)
-    let message: [UInt8]
-    do throws(WireError) {
-      guard try reader.bytes16() == nonce else { throw .invalid(field: StaticFieldName("challenge nonce")) }
-      message = reader.rest()
-    } catch {
-      throw .wire(error)
-    }
+    let message = try afterNonce(nonce, in: body)
     var noise = NoiseKKResponder(
       prologue: SessionPrologue.bytes(network: network, authority: authority, component: component, nonce: nonce),
       static: componentKey, remoteStatic: authorityKey)
@@ -130,7 +136,7 @@ public struct SessionAnswer {
       writer.array(
         try noise.writeSecond(payload: [0, 0, 0, 0], ephemeral: AgreementKeyPair(secret: entropy.bytes32())))
     } catch {
-      throw .noise
+      throw .noise(error)
     }
     var fields = ByteReader(payload.span)
     do throws(WireError) {

@@ -30,6 +30,44 @@ public struct AcceptOutcome {
   /// Nil when it could not be opened.
   public let record: EnrolmentRecord?
   public let verdict: AcceptVerdict
+
+  /// Whether the record can never be of use again, so that its file may be removed from the key.
+  public var isSpent: Bool {
+    switch verdict {
+    case .accepted, .alreadyMember: true
+    case .listed, .passedOver: false
+    case .refused(.usedSecret), .refused(.unknownSecret): true
+    case .refused: false
+    }
+  }
+
+  /// Whether the store has to be written before anyone hears of it.
+  public var changesStore: Bool {
+    switch verdict {
+    case .accepted, .alreadyMember: true
+    case .listed, .passedOver, .refused: false
+    }
+  }
+
+  /// One line without the end, for a person: what the box is and what came of it.
+  public var summary: String {
+    var box = ""
+    if let record {
+      box =
+        "\(record.name.description)  ID \(record.id.description)  \(record.role.name)  "
+        + "fingerprint \(record.fingerprint)"
+    }
+    switch verdict {
+    case .listed(let member):
+      return box + "  would be \(member.name.description) at \(dottedQuad(member.opening.ipv4))"
+    case .accepted(let member):
+      return box + "  accepted as \(member.name.description) at \(dottedQuad(member.opening.ipv4))"
+    case .alreadyMember(let member):
+      return box + "  is a member already: \(member.name.description) at \(dottedQuad(member.opening.ipv4))"
+    case .passedOver: return box + "  passed over"
+    case .refused(let refusal): return (box.utf8.isEmpty ? "" : box + "  ") + "refused: " + refusal.description
+    }
+  }
 }
 
 public enum AcceptRefusal: Error, CustomStringConvertible {

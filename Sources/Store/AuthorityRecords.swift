@@ -129,6 +129,11 @@ extension StoreContents {
     return before - authority.secrets.count
   }
 
+  /// The same for these only.
+  public mutating func withdrawSecrets(_ withdrawn: [EnrolmentSecret]) {
+    for secret in withdrawn { authority.secrets.removeAll { $0.usedBy == nil && $0.serial == secret.serial } }
+  }
+
   func enrolmentSecret(serial: Bytes16, issuer: UInt8) -> EnrolmentSecret {
     EnrolmentSecret(networkID: networkID, issuer: issuer, serial: serial, derivedFrom: identity.signing.seed)
   }

@@ -38,6 +38,12 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     return nil
   }
 
+  /// Throws `unknownSetting`, which lists the known ones.
+  public init(known name: [UInt8]) throws(StoreError) {
+    guard let key = SettingKey(name) else { throw .unknownSetting }
+    self = key
+  }
+
   /// All names, for a message.
   static var listing: String {
     var text = ""

@@ -80,7 +80,7 @@ extension StoreContents {
     do throws(WireError) {
       while reader.remaining > 0 {
         let tag = try reader.u8()
-        let length = Int(try reader.u32())
+        let length = Int(truncatingIfNeeded: try reader.u32())
         sections.append(UnknownSection(tag: tag, bytes: try reader.array(length)))
       }
     } catch { throw .wire(error) }

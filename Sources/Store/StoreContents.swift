@@ -42,16 +42,13 @@ public struct StoreContents {
   /// Founds a network: this node is its first authority, has the prefix's first address, and certifies itself.
   public init(
     founding domain: DomainName, prefix: IPv4Prefix, name: NodeName, entropy: inout Entropy
-  ) throws(StoreError) {
+  ) throws(MembershipError) {
     let identity = Identity(entropy: &entropy)
     let address = prefix.host(1)
     let entry = AuthorityEntry(
       index: 0, signingKey: identity.signing.publicKey, agreementKey: identity.agreement.publicKey, name: name,
       ipv4: address)
-    var descriptor: NetworkDescriptor
-    do throws(MembershipError) {
-      descriptor = try NetworkDescriptor(founding: domain, prefix: prefix, authorities: [entry])
-    } catch { throw .membership(error) }
+    var descriptor = try NetworkDescriptor(founding: domain, prefix: prefix, authorities: [entry])
     descriptor.sign(as: 0, with: identity.signing)
     self.init(role: .authority, identity: identity, name: name, descriptor: descriptor)
     let opening = MembershipOpening(salt: entropy.bytes16(), ipv4: address, name: name)
@@ -85,11 +82,15 @@ public struct StoreContents {
   /// The network has seen a higher count of this node's than the store holds: it was set back. Never lowers it.
   public mutating func jumpBoot(to boot: UInt32) { bootCount = max(bootCount, boot) }
 
-  /// Asks again, perhaps under another name or with another secret. Only before a certificate came.
-  public mutating func askAgain(as name: NodeName, with secret: EnrolmentSecret) throws(StoreError) {
-    if isEnrolled || secret.networkID != networkID { throw .alreadyEnrolled }
+  /// Asks again, perhaps under another name, with another secret, or by a key made in a later epoch. Only before a
+  /// certificate came: until then the key in hand is what vouches for the network.
+  public mutating func askAgain(
+    as name: NodeName, with secret: EnrolmentSecret, in descriptor: NetworkDescriptor
+  ) throws(StoreError) {
+    if isEnrolled || secret.networkID != networkID || descriptor.networkID != networkID { throw .alreadyEnrolled }
     self.name = name
     pendingSecret = secret
+    if descriptor.epoch > self.descriptor.epoch { self.descriptor = descriptor }
   }
 
   /// What goes to the authority while the enrolment is pending.

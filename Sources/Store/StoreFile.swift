@@ -137,7 +137,7 @@ public enum StoreFile {
       version = try reader.u8()
       role = try reader.u8()
       generation = try reader.u64()
-      let length = Int(try reader.u32())
+      let length = Int(truncatingIfNeeded: try reader.u32())
       checksum = try reader.bytes32()
       contents = try reader.array(length)
     } catch { return .damaged }

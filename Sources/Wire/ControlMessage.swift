@@ -36,7 +36,9 @@ public struct RelayUp: Equatable {
     var reader = ByteReader(bytes)
     adjacency = try reader.u16()
     neighbour = try reader.componentID()
-    linked = try reader.u8() != 0
+    let flag = try reader.u8()
+    guard flag <= 1 else { throw .invalid(field: StaticFieldName("relay linked")) }
+    linked = flag == 1
     relay = try RelayMessage(reading: &reader)
   }
 
@@ -79,6 +81,9 @@ public struct RelayDown: Equatable {
 
 /// MA to component, first thing in a session: who the component is in this network, and whom it talks to.
 public struct Welcome: Equatable {
+  /// Bytes of an RFC 1123 label.
+  public static let nameLimit = 63
+
   public var epoch: UInt32
   /// Membership certificate, public part.
   public var certificate: [UInt8]
@@ -109,11 +114,15 @@ public struct Welcome: Equatable {
     opening = try reader.array(Int(openingLength))
     authorityIPv4 = try reader.u32()
     let nameLength = try reader.u8()
+    guard nameLength <= Welcome.nameLimit else { throw .invalid(field: StaticFieldName("welcome name length")) }
     authorityName = try reader.array(Int(nameLength))
     guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("welcome length")) }
   }
 
   public func encode() -> [UInt8] {
+    invariant(
+      certificate.count <= 0xffff && opening.count <= 0xffff && authorityName.count <= Welcome.nameLimit,
+      "a welcome's parts fit their lengths")
     var writer = ByteWriter(reserving: 400)
     writer.u8(ControlType.welcome.rawValue)
     writer.u32(epoch)

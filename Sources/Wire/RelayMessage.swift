@@ -58,6 +58,9 @@ public struct RelayMessage: Equatable {
 
 /// Body of a RELAY ATTACH.
 public struct AttachRequest: Equatable {
+  /// In place of a key epoch: no session is in use.
+  public static let noKeyEpoch: UInt8 = 255
+
   public var id: ComponentID
   /// The first handshake message must be bound to it.
   public var nonce: Bytes16
@@ -81,12 +84,16 @@ public struct AttachRequest: Equatable {
     nonce = try reader.bytes16()
     epoch = try reader.u32()
     keyEpoch = try reader.u8()
+    guard keyEpoch <= 3 || keyEpoch == AttachRequest.noKeyEpoch else {
+      throw .invalid(field: StaticFieldName("attach key epoch"))
+    }
     let length = try reader.u16()
     certificate = try reader.array(Int(length))
     guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("attach length")) }
   }
 
   public func encode() -> [UInt8] {
+    invariant(certificate.count <= 0xffff, "a certificate fits its length")
     var writer = ByteWriter(reserving: 39 + certificate.count)
     writer.componentID(id)
     writer.bytes16(nonce)
@@ -127,6 +134,7 @@ public struct TowardMessage: Equatable {
     boot = try reader.u32()
     counter = try reader.u32()
     budget = try reader.u8()
+    guard budget <= TowardMessage.fullBudget else { throw .invalid(field: StaticFieldName("toward budget")) }
     spi = try reader.u32()
     sealed = reader.rest()
   }

@@ -28,7 +28,8 @@ func vectors(_ file: String, at here: String = #filePath) throws -> [String: [UI
   for line in text.split(separator: "\n") where !line.hasPrefix("#") {
     let words = line.split(separator: " ")
     try #require(words.count == 2)
-    found[String(words[0])] = try #require(bytes(hexadecimal: words[1].utf8))
+    let value: [UInt8] = try #require(bytes(hexadecimal: words[1].utf8))
+    found[String(words[0])] = value
   }
   return found
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "csystem_files.h"
+#include "csystem_net.h"
 
 /// The process's argument count and vector, kept from start-up (Embedded Swift has no CommandLine).
 int32_t cs_argc(void);

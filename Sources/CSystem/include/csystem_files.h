@@ -49,4 +49,7 @@ const char *cs_error_text(int32_t code);
 /// Turns a terminal's echo on or off; fails with -ENOTTY on anything else.
 int32_t cs_terminal_echo(int32_t fd, int32_t on);
 
+/// Ends the process at once.
+__attribute__((noreturn)) void cs_file_exit(int32_t code);
+
 #endif

@@ -1,0 +1,48 @@
+// The texts of --help.
+
+enum Usage {
+  static let lifeline = """
+    lifeline keeps a secure management channel to network boxes over any physical path there is.
+
+    usage: lifeline PROGRAM [options]        (ma, cm, ettm and verify also run by link name)
+      ma          management authority: runs the network
+      cm          component manager: runs on every other box
+      ettm        end-host manager
+      verify      verification server
+      provision   make networks, keys, stores and members
+      ctl         ask or tell a running node
+    lifeline PROGRAM --help shows its options; lifeline --version, lifeline --self-test
+    Exit: 0 done, 1 failed, 2 bad usage, 78 bad or missing store.
+    """
+
+  static let options = """
+      --store FILE        the nonvolatile file            (default /etc/lifeline.nv)
+      --run DIR           control socket, pid             (default /run/lifeline)
+      --interface NAME    use this one; repeatable        (default: every Ethernet interface)
+      --bearer NAME       name of the management device   (default mm0)
+      --log LEVEL         error, warning, notice, info, debug (default notice)
+    Needs CAP_NET_ADMIN and CAP_NET_RAW. SIGTERM ends it and undoes what it made.
+    Exit: 0 ended by a signal, 1 failed, 2 bad usage, 78 bad or missing store.
+    """
+
+  static let ma = "usage: lifeline ma [options]        run a management authority\n" + options
+  static let cm = "usage: lifeline cm [options]        run a component manager\n" + options
+  static let ettm = "usage: lifeline ettm [options]        run an end-host manager (not in this build)"
+  static let verify = "usage: lifeline verify [options]        run a verification server (not in this build)"
+
+  static let ctl = """
+    usage: lifeline ctl [--run DIR] [--json] COMMAND
+      status                      the node, its bearer, and whether it is ready
+      nodes                       the members an authority knows
+      links                       adjacencies and what they cost
+      routes [NODE]               ways to every node, or to one
+      events [--follow]           the last events; with --follow also those to come
+      accept DIR [--yes|--expect ID]
+                                  list the sealed records on the USB key DIR; take in all, or one
+      forget NODE                 give up a member that will not come back
+      counters                    everything that is counted
+    --run DIR   the run directory of the node (default /run/lifeline)
+    --json      print the JSON document as it is
+    Exit: 0 done, 1 failed, 2 bad usage.
+    """
+}

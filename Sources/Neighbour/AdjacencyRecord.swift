@@ -1,0 +1,155 @@
+// What the engine keeps of one neighbour on one port. Records lie in memory of their own and never move, so the packet
+// path reaches them by one pointer.
+
+import Core
+import Crypto
+import Membership
+
+/// A handshake this node has begun; resent as it is while the responder's nonce stays the same.
+struct PendingHandshake {
+  var noise: NoiseKKInitiator
+  var nonce: Bytes16
+  var phase: UInt8
+  var frame: [UInt8]
+  var gap: Duration
+  var nextRetry: Instant
+  var lastSent: Instant
+}
+
+/// What a key whose handshake is done brings with it, until a hello proves it.
+struct Candidate {
+  var payload: HandshakePayload
+  /// We began it, so we send hellos under it unasked.
+  var isOurs: Bool
+  var until: Instant
+}
+
+/// The last first message answered: the same one again gets the same answer and changes nothing.
+struct AnsweredHandshake {
+  var message: [UInt8]
+  var answer: [UInt8]
+  var turn: UInt64
+}
+
+struct AdjacencyRecord {
+  /// Index in `keys` of the key that is not proved yet; 0 and 1 are the phases.
+  static let candidateIndex = 2
+
+  // What the packet path touches.
+  let number: UInt8
+  var isUp = false
+  var currentPhase: UInt8 = 0
+  /// Three keys, allocated with the record.
+  let keys: UnsafeMutablePointer<LinkKey>
+  let port: UnsafeMutablePointer<PortRecord>
+  let address: MACAddress
+  var destination: MACAddress
+  /// The largest frame to send, bytes.
+  var frameSize: Int
+  var hearingUntil = Instant.zero
+  var hold = Duration.zero
+  var sent: UInt64 = 0
+  var received: UInt64 = 0
+  var largest = InlineArray<6, UInt16>(repeating: 0)
+
+  // Who it is.
+  var id: ComponentID
+  var certificate: MembershipCertificate?
+  var certificateBytes: [UInt8] = []
+  /// The last certificate that did not verify under the present descriptor.
+  var badCertificate: [UInt8] = []
+  var peerNonce: Bytes16
+  var peerNumber: UInt16 = 0
+  var peerEpoch: UInt32
+  var peerFrameSize = 0
+  var peerInterval: UInt16 = 0
+  var lastDiscover: Instant
+  var directUntil = Instant.zero
+  var isWide = false
+  /// When the other of group and own address is tried, because the neighbour does not hear us.
+  var otherAddressAt = Instant.never
+
+  // Keys.
+  /// Whether keys[currentPhase] is a proved key.
+  var hasKey = false
+  var handshake: PendingHandshake?
+  var candidate: Candidate?
+  var answered: AnsweredHandshake?
+  var nonces = NoncePair()
+  var oldKeyUntil = Instant.never
+  var rekeyAt = Instant.never
+  var restarts = TokenBucket(rate: NeighbourLimits.restartsPerSecond, burst: 3)
+
+  // Liveness.
+  var isHeard = false
+  var heardSince = Instant.zero
+  var peerHearsUs = false
+  /// The neighbour said goodbye; no hellos until a new key.
+  var isLeaving = false
+  var reason: AdjacencyDownReason?
+  var nextHello = Instant.never
+  var eagerUntil = Instant.zero
+  var nextFullSize = Instant.zero
+  var largestTurn = Instant.zero
+  var peerLargest = 0
+  var judgeLargeFrom = Instant.never
+  var isLargeLost = false
+  var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: 5)
+
+  // Measurement.
+  var nextProbe = Instant.zero
+  var probeCounter: UInt32 = 0
+  var probeSent = Instant.zero
+  var probePending = false
+  var roundTrip: UInt32 = 0
+  var countsKnown = false
+  var lastPeerSent: UInt32 = 0
+  var lastReceived: UInt64 = 0
+  var lossBalance: Int64 = 0
+  var penalty: UInt16 = 0
+  var lastDown = Instant.zero
+  var hasBeenDown = false
+  var decayAt = Instant.never
+  var reportedCost: UInt16 = 0
+
+  // Strangers.
+  var isStrangerReported = false
+  var reportStrangerAt = Instant.never
+  var openIn = TokenBucket(rate: LinkProtocol.openPerSecond, burst: LinkProtocol.openBurst)
+  var openOut = TokenBucket(rate: LinkProtocol.openPerSecond, burst: LinkProtocol.openBurst)
+
+  init(
+    number: UInt8, port: UnsafeMutablePointer<PortRecord>, address: MACAddress, id: ComponentID, nonce: Bytes16,
+    epoch: UInt32, at now: Instant
+  ) {
+    self.number = number
+    self.port = port
+    self.address = address
+    self.id = id
+    keys = .allocate(capacity: 3)
+    keys.initialize(repeating: LinkKey(), count: 3)
+    destination = .nearestBridge
+    frameSize = 0
+    peerNonce = nonce
+    peerEpoch = epoch
+    lastDiscover = now
+  }
+
+  var cost: UInt16 {
+    port.pointee.status.medium.cost + (isWide ? NeighbourLimits.wideCost : 0) + penalty
+  }
+
+  /// Of the largest frame heard in the last 2.5 to 3 s.
+  var largestHeard: UInt16 {
+    var most: UInt16 = 0
+    for i in largest.indices { most = max(most, largest[i]) }
+    return most
+  }
+
+  /// Until when it is remembered.
+  var forgetAt: Instant {
+    if isHeard { return .never }
+    let seen = lastDiscover + NeighbourLimits.strangerLife
+    return hasKey ? max(seen, hearingUntil + NeighbourLimits.downLife) : seen
+  }
+}

@@ -1,0 +1,108 @@
+// Time: what is due on each port and adjacency, and when the engine wants to be called next. The deadlines stand in the
+// records they belong to; `refreshDeadline` takes the earliest.
+
+import Core
+
+extension NeighbourEngine {
+  public mutating func timeout(at now: Instant) {
+    if isStopped { return }
+    for number in tables.numbers {
+      if let adjacency = tables.record(UInt16(number)) { advance(adjacency, to: now) }
+    }
+    // After the neighbours: one that went down makes a DISCOVER due.
+    for slot in tables.slots {
+      if let port = tables.port(slot: slot), port.pointee.isUp { discoverWhenDue(port, at: now) }
+    }
+    refreshDeadline()
+  }
+
+  /// The caller's loop came to `now` with this delay. Where that is more than half a hello interval the neighbours may
+  /// have been heard, had anybody listened: their holds are extended by it.
+  public mutating func loopWasLate(by lateness: Duration, at now: Instant) {
+    var counted = false
+    for number in tables.numbers {
+      guard let adjacency = tables.record(UInt16(number)), adjacency.pointee.isHeard else { continue }
+      let half = Duration.nanoseconds(Int64(adjacency.pointee.peerInterval) &* 500_000)
+      if lateness > half {
+        adjacency.pointee.hearingUntil = min(adjacency.pointee.hearingUntil + lateness, now + hold(of: adjacency))
+        adjacency.pointee.largestTurn = adjacency.pointee.largestTurn + lateness
+        counted = true
+      }
+    }
+    if counted {
+      counters.lateLoops &+= 1
+      refreshDeadline()
+    }
+  }
+
+  private mutating func advance(_ adjacency: AdjacencyPointer, to now: Instant) {
+    if now >= adjacency.pointee.forgetAt {
+      forget(adjacency, .silent, at: now)
+      return
+    }
+    if now >= adjacency.pointee.oldKeyUntil {
+      adjacency.pointee.keys[Int(1 - adjacency.pointee.currentPhase)].erase()
+      adjacency.pointee.oldKeyUntil = .never
+    }
+    if let candidate = adjacency.pointee.candidate, now >= candidate.until {
+      dropCandidate(adjacency)
+      if !adjacency.pointee.hasKey { startHandshakeIfOurs(adjacency, at: now) }
+    }
+    decayPenalty(adjacency, at: now)
+    evaluate(adjacency, at: now)
+    if now >= adjacency.pointee.rekeyAt || isWorn(adjacency) {
+      startHandshakeIfOurs(adjacency, at: now)
+      // When it cannot begin now (the port is down), it tries again soon.
+      adjacency.pointee.rekeyAt =
+        now + (adjacency.pointee.handshake == nil ? LinkProtocol.discoverSlowPace : configuration.rekeyAge)
+    }
+    retryHandshake(adjacency, at: now)
+    reportStranger(adjacency, at: now)
+    if now >= adjacency.pointee.nextHello {
+      if adjacency.pointee.port.pointee.isUp {
+        sendDueHellos(adjacency, at: now)
+      } else {
+        adjacency.pointee.nextHello = .never
+      }
+    }
+  }
+
+  /// The key's counters, in either direction, come near their end.
+  private func isWorn(_ adjacency: AdjacencyPointer) -> Bool {
+    guard adjacency.pointee.hasKey, adjacency.pointee.handshake == nil, adjacency.pointee.candidate == nil else {
+      return false
+    }
+    let key = adjacency.pointee.keys[Int(adjacency.pointee.currentPhase)]
+    return key.sendCounter >= LinkProtocol.rekeyCounter || key.window.highest >= LinkProtocol.rekeyCounter
+  }
+
+  private func dueAt(_ adjacency: AdjacencyPointer) -> Instant {
+    var due = min(adjacency.pointee.forgetAt, adjacency.pointee.oldKeyUntil)
+    due = min(due, min(adjacency.pointee.rekeyAt, adjacency.pointee.decayAt))
+    if adjacency.pointee.isHeard { due = min(due, adjacency.pointee.hearingUntil) }
+    if let candidate = adjacency.pointee.candidate { due = min(due, candidate.until) }
+    if let retry = adjacency.pointee.handshake?.nextRetry { due = min(due, retry) }
+    if adjacency.pointee.port.pointee.isUp { due = min(due, adjacency.pointee.nextHello) }
+    if !adjacency.pointee.isStrangerReported && !adjacency.pointee.hasKey {
+      due = min(due, adjacency.pointee.reportStrangerAt)
+    }
+    return due
+  }
+
+  mutating func refreshDeadline() {
+    deadlineIsStale = false
+    if isStopped {
+      deadline = .never
+      return
+    }
+    var due = Instant.never
+    for slot in tables.slots {
+      guard let port = tables.port(slot: slot), port.pointee.isUp else { continue }
+      due = min(due, min(port.pointee.nextDiscover, port.pointee.nextWide))
+    }
+    for number in tables.numbers {
+      if let adjacency = tables.record(UInt16(number)) { due = min(due, dueAt(adjacency)) }
+    }
+    deadline = due
+  }
+}

@@ -1,0 +1,347 @@
+// DISCOVER: saying who we are on each port, hearing who is there, and the table of neighbours that follows from it.
+
+import Core
+import Crypto
+import Membership
+import Wire
+
+extension NeighbourEngine {
+  // MARK: - Sending
+
+  /// Sends what is due on the port: the burst after carrier came, then one a second or one in ten, and the wide one.
+  mutating func discoverWhenDue(_ port: PortPointer, at now: Instant) {
+    if now >= port.pointee.nextDiscover {
+      let isAlone = !hasLiveNeighbour(port)
+      let isBurst = port.pointee.burstLeft > 0
+      sendDiscover(port, isWide: false, wantsAnswer: isAlone, to: .nearestBridge, at: now)
+      if isBurst { port.pointee.burstLeft -= 1 }
+      if port.pointee.burstLeft > 0 {
+        port.pointee.nextDiscover = now + LinkProtocol.discoverBurstGap
+      } else {
+        port.pointee.nextDiscover = now + (isAlone ? LinkProtocol.discoverPace : LinkProtocol.discoverSlowPace)
+      }
+    }
+    if now >= port.pointee.nextWide {
+      port.pointee.nextWide = now + LinkProtocol.discoverSlowPace
+      sendDiscover(port, isWide: true, wantsAnswer: !hasLiveNeighbour(port), to: .wideDiscovery, at: now)
+    }
+  }
+
+  private mutating func sendDiscover(
+    _ port: PortPointer, isWide: Bool, wantsAnswer: Bool, to destination: MACAddress, at now: Instant
+  ) {
+    let frame = DiscoverFrame(
+      isWide: isWide, wantsAnswer: wantsAnswer, port: port.pointee.number.value, network: network,
+      epoch: configuration.descriptor.epoch,
+      nonce: port.pointee.nonces.fresh(at: now, turn: &nonceTurn, entropy: &entropy), id: configuration.id,
+      certificate: ownCertificate)
+    port.pointee.lastDiscover = now
+    counters.discoversSent &+= 1
+    transmit(frame.encode(), on: port, to: destination)
+  }
+
+  private func hasLiveNeighbour(_ port: PortPointer) -> Bool {
+    for i in 0..<port.pointee.neighbourCount {
+      if let adjacency = tables.record(UInt16(port.pointee.numbers[i])), adjacency.pointee.isUp { return true }
+    }
+    return false
+  }
+
+  /// Something came that only a neighbour could have sent with whom we share no key (any more): says who we are,
+  /// within the budget of answers.
+  mutating func introduce(_ port: PortPointer, to address: MACAddress?, isWide: Bool, at now: Instant) {
+    guard port.pointee.answers.take(at: now) else {
+      counters.answersWithheld &+= 1
+      return
+    }
+    sendDiscover(
+      port, isWide: isWide, wantsAnswer: false, to: isWide ? address ?? .wideDiscovery : .nearestBridge, at: now)
+  }
+
+  /// A protected frame for which there is no key: the neighbour may have one we lost. Asks it to show itself.
+  mutating func askAnew(_ port: PortPointer, at now: Instant) {
+    if now < port.pointee.lastDiscover + Duration.milliseconds(200) { return }
+    guard port.pointee.answers.take(at: now) else { return }
+    sendDiscover(port, isWide: false, wantsAnswer: true, to: .nearestBridge, at: now)
+  }
+
+  /// An adjacency of the port went down: asks at once, and then each second while the port has no other.
+  mutating func discoverSoon(_ port: PortPointer, at now: Instant) {
+    guard port.pointee.isUp, !hasLiveNeighbour(port) else { return }
+    port.pointee.nextDiscover = min(port.pointee.nextDiscover, max(now, port.pointee.lastDiscover + .milliseconds(200)))
+    deadlineIsStale = true
+  }
+
+  // MARK: - Receiving
+
+  mutating func receiveDiscover(
+    _ frame: Span<UInt8>, on port: PortPointer, from source: MACAddress, at now: Instant
+  ) throws(NeighbourRefusal) {
+    counters.discoversReceived &+= 1
+    let discover: DiscoverFrame
+    do throws(WireError) {
+      var reader = ByteReader(frame)
+      discover = try DiscoverFrame(decoding: &reader)
+    } catch { throw refusal(of: error) }
+    if discover.network != network { throw .otherNetwork }
+    if discover.id == configuration.id { throw reportOwnID(port, from: source, at: now) }
+    let isWide = discover.flags & DiscoverFrame.Flag.wide != 0
+    var wantsAnswer = discover.flags & DiscoverFrame.Flag.answerWanted != 0
+
+    let adjacency: AdjacencyPointer
+    if let known = try neighbour(at: source, on: port, as: discover.id, isProved: false, now: now) {
+      adjacency = known
+      try takeCertificate(discover.certificate, of: adjacency, at: now)
+    } else {
+      let shown = try judgeNewcomer(discover, on: port, at: now)
+      adjacency = try admit(
+        discover.id, at: source, on: port, shown: shown, nonce: discover.nonce, epoch: discover.epoch, now: now)
+      if shown == nil { adjacency.pointee.badCertificate = discover.certificate }
+      wantsAnswer = true
+    }
+    adjacency.pointee.lastDiscover = now
+    adjacency.pointee.peerNonce = discover.nonce
+    if !adjacency.pointee.hasKey { adjacency.pointee.peerEpoch = discover.epoch }
+    if !isWide { adjacency.pointee.directUntil = now + NeighbourLimits.strangerLife }
+    setDestinations(port, at: now)
+
+    if wantsAnswer {
+      introduce(port, to: source, isWide: isWide, at: now)
+    }
+    if adjacency.pointee.hasKey {
+      // It may have restarted, or be somebody who repeats an old frame: a handshake under the other key tells.
+      if discover.flags & DiscoverFrame.Flag.answerWanted != 0, adjacency.pointee.handshake == nil,
+        adjacency.pointee.restarts.take(at: now)
+      {
+        startHandshakeIfOurs(adjacency, at: now)
+      }
+    } else {
+      hastenHandshake(adjacency, at: now)
+    }
+    reportStranger(adjacency, at: now)
+    deadlineIsStale = true
+  }
+
+  func refusal(of error: WireError) -> NeighbourRefusal {
+    switch error {
+    case .truncated: .truncated
+    case .invalid, .noRoom: .invalidField
+    }
+  }
+
+  private mutating func reportOwnID(_ port: PortPointer, from source: MACAddress, at now: Instant) -> NeighbourRefusal {
+    for slot in tables.slots {
+      guard let own = tables.port(slot: slot), own.pointee.status.address == source else { continue }
+      if now >= port.pointee.loopReport {
+        port.pointee.loopReport = now + NeighbourLimits.reportPace
+        log(.warning, "cable loop: port \(port.pointee.status.name) hears port \(own.pointee.status.name) of this node")
+      }
+      return .ownPort
+    }
+    if now >= port.pointee.cloneReport {
+      port.pointee.cloneReport = now + NeighbourLimits.reportPace
+      log(.error, "clone: another node on port \(port.pointee.status.name) uses this node's ID")
+    }
+    return .clone
+  }
+
+  /// The neighbour known at this address. Another ID from there is refused as long as the one with a key is heard or may
+  /// come back; a proved newcomer only has to wait until the old one is silent.
+  mutating func neighbour(
+    at source: MACAddress, on port: PortPointer, as id: ComponentID, isProved: Bool, now: Instant
+  ) throws(NeighbourRefusal) -> AdjacencyPointer? {
+    guard let known = tables.find(source, on: port) else { return nil }
+    if known.pointee.id == id { return known }
+    if known.pointee.isHeard { throw .identityConflict }
+    if known.pointee.hasKey && !known.pointee.isLeaving && !isProved { throw .identityConflict }
+    forget(known, .silent, at: now)
+    return nil
+  }
+
+  // MARK: - Certificates
+
+  /// Whether the certificate holds: decoded, of the network, signed, not revoked.
+  mutating func check(
+    _ bytes: [UInt8], on port: PortPointer, at now: Instant
+  ) throws(NeighbourRefusal) -> MembershipCertificate {
+    do throws(MembershipError) {
+      let certificate = try MembershipCertificate(decoding: bytes)
+      let hash = blake2b256(bytes)
+      if verified.contains(hash) { return certificate }
+      if configuration.descriptor.isRevoked(certificate.id) { throw .revoked(certificate.id) }
+      if !port.pointee.verifications.take(at: now) { throw .wire(.noRoom(neededBytes: 0, haveBytes: 0)) }
+      counters.certificatesVerified &+= 1
+      try certificate.verify(with: configuration.descriptor)
+      verified.insert(hash)
+      return certificate
+    } catch {
+      if case .wire(.noRoom) = error { throw .overBudget }
+      throw .badCertificate
+    }
+  }
+
+  /// The certificate a newcomer shows: nil when it has none that holds (then it is a stranger); a revoked one, or one
+  /// of another ID, is refused.
+  private mutating func judgeNewcomer(
+    _ discover: DiscoverFrame, on port: PortPointer, at now: Instant
+  ) throws(NeighbourRefusal) -> (MembershipCertificate, [UInt8])? {
+    if configuration.descriptor.isRevoked(discover.id) { throw .badCertificate }
+    // Those who show no certificate cannot use up what is there for those who do.
+    if discover.certificate.isEmpty {
+      if !port.pointee.newcomers.take(at: now) { throw .overBudget }
+      return nil
+    }
+    if !port.pointee.memberNewcomers.take(at: now) { throw .overBudget }
+    do throws(NeighbourRefusal) {
+      let certificate = try check(discover.certificate, on: port, at: now)
+      if certificate.id != discover.id { throw .badCertificate }
+      return (certificate, discover.certificate)
+    } catch {
+      if error != .badCertificate { throw error }
+      counters.count(.badCertificate)
+      return nil
+    }
+  }
+
+  /// A known neighbour shows a certificate. An older one than it showed before is passed over: it may be somebody
+  /// else's doing.
+  private mutating func takeCertificate(
+    _ bytes: [UInt8], of adjacency: AdjacencyPointer, at now: Instant
+  ) throws(NeighbourRefusal) {
+    if bytes.isEmpty || bytes == adjacency.pointee.certificateBytes || bytes == adjacency.pointee.badCertificate {
+      return
+    }
+    do throws(NeighbourRefusal) {
+      let certificate = try check(bytes, on: adjacency.pointee.port, at: now)
+      if certificate.id != adjacency.pointee.id { throw .badCertificate }
+      if let before = adjacency.pointee.certificate,
+        (certificate.epoch, certificate.serial) < (before.epoch, before.serial)
+      {
+        return
+      }
+      adjacency.pointee.certificate = certificate
+      adjacency.pointee.certificateBytes = bytes
+      adjacency.pointee.reportStrangerAt = now + NeighbourLimits.strangerPatience
+    } catch {
+      if error == .badCertificate, !adjacency.pointee.hasKey { adjacency.pointee.badCertificate = bytes }
+      throw error
+    }
+  }
+
+  // MARK: - The table
+
+  /// Takes a new neighbour in. When the port's table is full, the longest silent neighbour without a key makes room,
+  /// but none with a certificate for one without.
+  mutating func admit(
+    _ id: ComponentID, at source: MACAddress, on port: PortPointer, shown: (MembershipCertificate, [UInt8])?,
+    nonce: Bytes16, epoch: UInt32, now: Instant
+  ) throws(NeighbourRefusal) -> AdjacencyPointer {
+    var number = tables.freeNumber(at: now)
+    let portIsFull = port.pointee.neighbourCount == NeighbourLimits.neighboursPerPort
+    if portIsFull || number == nil || strangerCount >= NeighbourLimits.strangers {
+      guard let victim = longestSilent(on: portIsFull ? port : nil, mayHaveCertificate: shown != nil) else {
+        throw .noRoomForNeighbour
+      }
+      // Nobody routes over a number that never was a link: it need not rest.
+      number = victim.pointee.number
+      counters.strangersReplaced &+= 1
+      forget(victim, .silent, at: now, rest: .zero)
+    }
+    guard let number else { throw .noRoomForNeighbour }
+    var record = AdjacencyRecord(
+      number: number, port: port, address: source, id: id, nonce: nonce, epoch: epoch, at: now)
+    if let (certificate, bytes) = shown {
+      record.certificate = certificate
+      record.certificateBytes = bytes
+    }
+    record.peerFrameSize = port.pointee.frameSize
+    record.frameSize = port.pointee.frameSize
+    record.reportStrangerAt = now + NeighbourLimits.strangerPatience
+    record.nextProbe = now
+    record.reportedCost = port.pointee.status.medium.cost
+    let adjacency = tables.add(record)
+    deadlineIsStale = true
+    return adjacency
+  }
+
+  private var strangerCount: Int {
+    var count = 0
+    for number in tables.numbers {
+      if let each = tables.record(UInt16(number)), !each.pointee.hasKey { count += 1 }
+    }
+    return count
+  }
+
+  private func longestSilent(on port: PortPointer?, mayHaveCertificate: Bool) -> AdjacencyPointer? {
+    var found: AdjacencyPointer?
+    for number in tables.numbers {
+      guard let each = tables.record(UInt16(number)), !each.pointee.hasKey else { continue }
+      if let port, each.pointee.port != port { continue }
+      let hasCertificate = each.pointee.certificate != nil
+      if hasCertificate && !mayHaveCertificate { continue }
+      guard let best = found else {
+        found = each
+        continue
+      }
+      let bestHas = best.pointee.certificate != nil
+      if bestHas && !hasCertificate { found = each }
+      if bestHas == hasCertificate, each.pointee.lastDiscover < best.pointee.lastDiscover { found = each }
+    }
+    return found
+  }
+
+  /// Takes a neighbour out of the tables, and says so.
+  mutating func forget(
+    _ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant, rest: Instant? = nil
+  ) {
+    let (number, port) = (UInt16(adjacency.pointee.number), adjacency.pointee.port)
+    if adjacency.pointee.isUp { goDown(adjacency, reason, at: now) }
+    if adjacency.pointee.isStrangerReported { tell(.strangerGone(number)) }
+    let hadKey = adjacency.pointee.hasKey
+    tables.remove(adjacency, rest: rest ?? now + NeighbourLimits.numberRest)
+    setDestinations(port, at: now)
+    if hadKey { updatePace(at: now) }
+    deadlineIsStale = true
+  }
+
+  /// Group or own address, for each neighbour of the port: the group serves one neighbour on a direct wire. What
+  /// anybody can say about a neighbour with a key moves it from the group to its own address at most; if that is wrong,
+  /// `tryOtherAddress` finds out.
+  func setDestinations(_ port: PortPointer, at now: Instant, mayReturnToGroup: Bool = false) {
+    var keyed = 0
+    for i in 0..<port.pointee.neighbourCount {
+      if let each = tables.record(UInt16(port.pointee.numbers[i])), each.pointee.hasKey { keyed += 1 }
+    }
+    for i in 0..<port.pointee.neighbourCount {
+      guard let each = tables.record(UInt16(port.pointee.numbers[i])) else { continue }
+      each.pointee.isWide = each.pointee.directUntil <= now
+      let isShared = each.pointee.hasKey ? keyed > 1 : port.pointee.neighbourCount > 1
+      if isShared || each.pointee.isWide {
+        each.pointee.destination = each.pointee.address
+      } else if !each.pointee.hasKey || mayReturnToGroup {
+        each.pointee.destination = .nearestBridge
+      }
+    }
+  }
+
+  /// A neighbour with a key has not heard us for a second: perhaps it would hear the other address.
+  func tryOtherAddress(_ adjacency: AdjacencyPointer, at now: Instant) {
+    if adjacency.pointee.peerHearsUs {
+      adjacency.pointee.otherAddressAt = .never
+    } else if adjacency.pointee.otherAddressAt == .never {
+      adjacency.pointee.otherAddressAt = now + NeighbourLimits.addressPatience
+    } else if now >= adjacency.pointee.otherAddressAt {
+      adjacency.pointee.otherAddressAt = now + NeighbourLimits.addressPatience
+      let isGroup = adjacency.pointee.destination == .nearestBridge
+      adjacency.pointee.destination = isGroup ? adjacency.pointee.address : .nearestBridge
+    }
+  }
+
+  /// Tells of a neighbour that is not going to be linked: at once when it cannot be, otherwise after a second.
+  mutating func reportStranger(_ adjacency: AdjacencyPointer, at now: Instant) {
+    if adjacency.pointee.isStrangerReported || adjacency.pointee.isUp || adjacency.pointee.hasKey { return }
+    if canLink(adjacency) && now < adjacency.pointee.reportStrangerAt { return }
+    adjacency.pointee.isStrangerReported = true
+    tell(.strangerHeard(UInt16(adjacency.pointee.number)))
+  }
+}

@@ -1,0 +1,296 @@
+// HELLO: the sign of life. Sent on a tick that all ports share, so that the process wakes once for all of them.
+
+import Core
+import Crypto
+import Membership
+import Wire
+
+extension NeighbourEngine {
+  // MARK: - Pace
+
+  /// Milliseconds, lengthened as the number of neighbours demands.
+  func interval(of medium: PortMedium) -> UInt16 {
+    let stretched = Int(configuration.interval(of: medium)) * stretch
+    return UInt16(truncatingIfNeeded: min(stretched, Int(HelloFrame.intervals.upperBound)))
+  }
+
+  /// The next multiple of the interval since the start.
+  func nextTick(after now: Instant, interval: UInt16) -> Instant {
+    let pace = UInt64(interval) * 1_000_000
+    let elapsed = now.nanoseconds &- startedAt.nanoseconds
+    return startedAt + .nanoseconds(Int64(truncatingIfNeeded: (elapsed / pace + 1) * pace))
+  }
+
+  /// The number of links or a port's medium changed: fits the intervals to the limit of hellos.
+  mutating func updatePace(at now: Instant) {
+    var perSecond = 0
+    for number in tables.numbers {
+      guard let each = tables.record(UInt16(number)), each.pointee.hasKey else { continue }
+      perSecond += 1000 / Int(configuration.interval(of: each.pointee.port.pointee.status.medium))
+    }
+    let needed = max(1, (perSecond + configuration.helloLimitPerSecond - 1) / configuration.helloLimitPerSecond)
+    let before = stretch
+    if needed != before {
+      stretch = needed
+      log(.notice, "\(perSecond) hellos a second asked for: intervals are \(needed) times the configured ones")
+    }
+    for slot in tables.slots {
+      guard let port = tables.port(slot: slot) else { continue }
+      let pace = interval(of: port.pointee.status.medium)
+      if pace == port.pointee.interval { continue }
+      port.pointee.interval = pace
+      // The neighbours' holds follow what the last hello announced: it must not be one that is lost.
+      forEachNeighbour(of: port) { engine, adjacency in
+        if adjacency.pointee.hasKey { engine.sendChangeBurst(adjacency, at: now) }
+      }
+    }
+  }
+
+  // MARK: - Sending
+
+  /// `length` bytes in all; `flags` beside those that follow from the state.
+  mutating func sendHello(
+    _ adjacency: AdjacencyPointer, key index: Int, length: Int = HelloFrame.size, flags: UInt8 = 0, at now: Instant
+  ) {
+    let port = adjacency.pointee.port
+    let keys = adjacency.pointee.keys
+    guard keys[index].isLive else { return }
+    adjacency.pointee.sent &+= 1
+    var flags = flags
+    if port.pointee.isUp && now < adjacency.pointee.hearingUntil { flags |= HelloFrame.Flag.hearsYou }
+    if length > HelloFrame.size { flags |= HelloFrame.Flag.fullSize }
+    let isEager = adjacency.pointee.isHeard || now < adjacency.pointee.eagerUntil || !adjacency.pointee.hasKey
+    let hello = HelloFrame(
+      flags: flags, interval: isEager ? port.pointee.interval : HelloFrame.intervals.upperBound,
+      epoch: configuration.descriptor.epoch, sent: UInt32(truncatingIfNeeded: adjacency.pointee.sent),
+      received: UInt32(truncatingIfNeeded: adjacency.pointee.received),
+      nonce: adjacency.pointee.nonces.fresh(at: now, turn: &nonceTurn, entropy: &entropy),
+      heard: UInt32(truncatingIfNeeded: keys[index].window.highest),
+      frameSize: UInt16(truncatingIfNeeded: port.pointee.frameSize), largest: adjacency.pointee.largestHeard,
+      length: UInt16(truncatingIfNeeded: length))
+    var bytes = hello.encode()
+    bytes.withUnsafeMutableBufferPointer {
+      guard let p = $0.baseAddress else { return }
+      keys[index].seal(
+        p, head: FrameHead(.hello, phase: keys[index].phase).byte, detour: 0, encryptedEnd: LinkHeader.detour,
+        taggedEnd: length)
+    }
+    if flags & HelloFrame.Flag.answerNow != 0 {
+      adjacency.pointee.probeCounter = UInt32(truncatingIfNeeded: keys[index].sendCounter)
+      adjacency.pointee.probeSent = now
+      adjacency.pointee.probePending = true
+    }
+    counters.hellosSent &+= 1
+    transmit(bytes, on: port, to: adjacency.pointee.destination)
+  }
+
+  /// Something changed that the neighbour should know: three hellos at once.
+  mutating func sendChangeBurst(_ adjacency: AdjacencyPointer, at now: Instant) {
+    guard adjacency.pointee.port.pointee.isUp, !adjacency.pointee.isLeaving else { return }
+    for _ in 0..<LinkProtocol.changeBurst {
+      sendHello(adjacency, key: Int(adjacency.pointee.currentPhase), at: now)
+    }
+  }
+
+  /// The tick of one adjacency.
+  mutating func sendDueHellos(_ adjacency: AdjacencyPointer, at now: Instant) {
+    let port = adjacency.pointee.port
+    turnLargest(adjacency, at: now)
+    if adjacency.pointee.hasKey && !adjacency.pointee.isLeaving {
+      tryOtherAddress(adjacency, at: now)
+      let current = Int(adjacency.pointee.currentPhase)
+      var flags: UInt8 = 0
+      if now >= adjacency.pointee.nextProbe {
+        flags = HelloFrame.Flag.answerNow
+        adjacency.pointee.nextProbe = now + .seconds(1)
+      }
+      sendHello(adjacency, key: current, flags: flags, at: now)
+      if now >= adjacency.pointee.nextFullSize {
+        adjacency.pointee.nextFullSize = now + LinkProtocol.fullSizePace
+        sendFullSize(adjacency, key: current, at: now)
+      }
+    }
+    if let candidate = adjacency.pointee.candidate, candidate.isOurs {
+      sendHello(adjacency, key: AdjacencyRecord.candidateIndex, at: now)
+    }
+    if !adjacency.pointee.hasKey && adjacency.pointee.candidate == nil {
+      adjacency.pointee.nextHello = .never
+      return
+    }
+    let isEager = adjacency.pointee.isHeard || adjacency.pointee.candidate != nil || now < adjacency.pointee.eagerUntil
+    adjacency.pointee.nextHello = nextTick(
+      after: now, interval: isEager ? port.pointee.interval : HelloFrame.intervals.upperBound)
+  }
+
+  /// A hello as large as both ends' frames may be; smaller ones too, while those are lost, to find what passes.
+  private mutating func sendFullSize(_ adjacency: AdjacencyPointer, key: Int, at now: Instant) {
+    let size = agreedSize(adjacency)
+    if size <= HelloFrame.size { return }
+    sendHello(adjacency, key: key, length: size, at: now)
+    if now < adjacency.pointee.judgeLargeFrom || adjacency.pointee.peerLargest >= size { return }
+    for probe in NeighbourLimits.probeSizes where probe < size {
+      sendHello(adjacency, key: key, length: probe, at: now)
+    }
+  }
+
+  private func agreedSize(_ adjacency: AdjacencyPointer) -> Int {
+    min(adjacency.pointee.port.pointee.frameSize, adjacency.pointee.peerFrameSize)
+  }
+
+  // MARK: - Receiving
+
+  mutating func receiveHello(
+    _ p: UnsafeMutablePointer<UInt8>, count: Int, head: FrameHead, on port: PortPointer, from source: MACAddress,
+    at now: Instant
+  ) throws(NeighbourRefusal) {
+    if count < HelloFrame.size { throw .truncated }
+    guard let adjacency = tables.find(source, on: port) else {
+      askAnew(port, at: now)
+      throw .unknownNeighbour
+    }
+    let length = Int(loadBig16(p + HelloFrame.lengthOffset))
+    if length < HelloFrame.size { throw .invalidField }
+    if length > count { throw .truncated }
+    let (index, counter) = try openHello(p, length: length, phase: head.phase, adjacency, at: now)
+    let hello: HelloFrame
+    do throws(WireError) {
+      var reader = ByteReader(UnsafeBufferPointer(start: p, count: count).span)
+      hello = try HelloFrame(decoding: &reader)
+    } catch { throw refusal(of: error) }
+
+    let keys = adjacency.pointee.keys
+    let isNewest = counter > keys[index].window.highest
+    guard keys[index].window.accept(counter) else { throw .replayed }
+    counters.hellosReceived &+= 1
+    let wasProved = index != AdjacencyRecord.candidateIndex
+    if !wasProved { promoteCandidate(adjacency, at: now) }
+    // Late ones, and those under the key before, are signs of life and no more.
+    let isCurrent = !wasProved || index == Int(adjacency.pointee.currentPhase)
+    if isNewest && isCurrent { adjacency.pointee.peerInterval = hello.interval }
+    noteAuthentic(adjacency, count: length, at: now)
+    if isNewest && isCurrent { take(hello, adjacency, at: now) }
+    let burst = evaluate(adjacency, at: now)
+    // The other end waits for a hello under the new key to take it for its own sending.
+    if !wasProved && !burst { sendChangeBurst(adjacency, at: now) }
+    if isNewest && isCurrent && hello.flags & HelloFrame.Flag.answerNow != 0 && !adjacency.pointee.isLeaving
+      && adjacency.pointee.answers.take(at: now)
+    {
+      sendHello(adjacency, key: Int(adjacency.pointee.currentPhase), at: now)
+    }
+  }
+
+  /// The key that opens the hello: its phase's, or the candidate of that phase.
+  private mutating func openHello(
+    _ p: UnsafeMutablePointer<UInt8>, length: Int, phase: UInt8, _ adjacency: AdjacencyPointer, at now: Instant
+  ) throws(NeighbourRefusal) -> (index: Int, counter: UInt64) {
+    let keys = adjacency.pointee.keys
+    var found: NeighbourRefusal = .noKey
+    if keys[Int(phase)].isLive {
+      switch keys[Int(phase)].open(p, taggedEnd: length) {
+      case .authentic(let counter): return (Int(phase), counter)
+      case .replayed: found = .replayed
+      case .badTag: found = .badTag
+      }
+    }
+    let candidate = AdjacencyRecord.candidateIndex
+    if keys[candidate].isLive, keys[candidate].phase == phase {
+      switch keys[candidate].open(p, taggedEnd: length) {
+      case .authentic(let counter): return (candidate, counter)
+      case .replayed: break
+      case .badTag: if found == .noKey { found = .badTag }
+      }
+    }
+    if found == .noKey && !adjacency.pointee.isHeard { askAnew(adjacency.pointee.port, at: now) }
+    throw found
+  }
+
+  /// What the newest hello says.
+  private mutating func take(_ hello: HelloFrame, _ adjacency: AdjacencyPointer, at now: Instant) {
+    adjacency.pointee.peerNonce = hello.nonce
+    adjacency.pointee.peerFrameSize = Int(hello.frameSize)
+    adjacency.pointee.peerLargest = Int(hello.largest)
+    let hearsUs = hello.flags & HelloFrame.Flag.hearsYou != 0
+    // When it begins to hear us, now or after a restart, it has had no time to hear a large frame.
+    let startedAnew = noteLosses(adjacency, peerSent: hello.sent)
+    if startedAnew || (hearsUs && !adjacency.pointee.peerHearsUs) {
+      adjacency.pointee.judgeLargeFrom = now + LinkProtocol.fullSizePace * Int64(LinkProtocol.largestTurns)
+      adjacency.pointee.nextFullSize = now
+    }
+    adjacency.pointee.peerHearsUs = hearsUs
+    if hello.flags & HelloFrame.Flag.leaving != 0 { adjacency.pointee.isLeaving = true }
+    if hello.epoch != adjacency.pointee.peerEpoch {
+      adjacency.pointee.peerEpoch = hello.epoch
+      if adjacency.pointee.isUp { tell(.adjacencyChanged(UInt16(adjacency.pointee.number))) }
+    }
+    if adjacency.pointee.probePending && hello.heard &- adjacency.pointee.probeCounter < 0x8000_0000 {
+      adjacency.pointee.probePending = false
+      noteRoundTrip(adjacency, now - adjacency.pointee.probeSent)
+    }
+  }
+
+  /// The answer may have waited for the neighbour's tick; so a shorter time counts at once, a longer one by an eighth.
+  private func noteRoundTrip(_ adjacency: AdjacencyPointer, _ time: Duration) {
+    let sample = Int64(min(max(time.microseconds, 1), 60_000_000))
+    let known = Int64(adjacency.pointee.roundTrip)
+    let next = known == 0 || sample < known ? sample : known + (sample - known) / 8
+    adjacency.pointee.roundTrip = UInt32(truncatingIfNeeded: next)
+  }
+
+  /// Frames the neighbour counts as sent, less those that came; what is late pays back when it comes. True when the
+  /// neighbour's count went back: it has started anew.
+  private func noteLosses(_ adjacency: AdjacencyPointer, peerSent: UInt32) -> Bool {
+    let received = adjacency.pointee.received
+    var startedAnew = false
+    if adjacency.pointee.countsKnown {
+      let sent = peerSent &- adjacency.pointee.lastPeerSent
+      let came = received &- adjacency.pointee.lastReceived
+      startedAnew = sent >= 0x8000_0000
+      if !startedAnew { adjacency.pointee.lossBalance &+= Int64(sent) &- Int64(truncatingIfNeeded: came) }
+    }
+    adjacency.pointee.countsKnown = true
+    adjacency.pointee.lastPeerSent = peerSent
+    adjacency.pointee.lastReceived = received
+    return startedAnew
+  }
+
+  // MARK: - What was heard
+
+  /// An authentic frame of `count` bytes.
+  @inline(__always)
+  func noteAuthentic(_ adjacency: AdjacencyPointer, count: Int, at now: Instant) {
+    adjacency.pointee.received &+= 1
+    if count > Int(adjacency.pointee.largest[0]) {
+      adjacency.pointee.largest[0] = UInt16(truncatingIfNeeded: min(count, 65_535))
+    }
+    noteHeard(adjacency, at: now)
+  }
+
+  @inline(__always)
+  func noteHeard(_ adjacency: AdjacencyPointer, at now: Instant) {
+    let until = now + hold(of: adjacency)
+    if until > adjacency.pointee.hearingUntil { adjacency.pointee.hearingUntil = until }
+  }
+
+  /// Three of the neighbour's intervals and a tenth of one, so that the third is late and not merely under way.
+  @inline(__always)
+  func hold(of adjacency: AdjacencyPointer) -> Duration {
+    let interval =
+      adjacency.pointee.peerInterval == 0
+      ? adjacency.pointee.port.pointee.interval : adjacency.pointee.peerInterval
+    let pace = Int64(interval) &* 1_000_000
+    return .nanoseconds(LinkProtocol.missedHellos &* pace &+ pace / 10)
+  }
+
+  private func turnLargest(_ adjacency: AdjacencyPointer, at now: Instant) {
+    var turns = 0
+    while now >= adjacency.pointee.largestTurn + LinkProtocol.fullSizePace, turns < LinkProtocol.largestTurns {
+      for i in stride(from: LinkProtocol.largestTurns - 1, to: 0, by: -1) {
+        adjacency.pointee.largest[i] = adjacency.pointee.largest[i - 1]
+      }
+      adjacency.pointee.largest[0] = 0
+      adjacency.pointee.largestTurn = adjacency.pointee.largestTurn + LinkProtocol.fullSizePace
+      turns += 1
+    }
+    if turns == LinkProtocol.largestTurns { adjacency.pointee.largestTurn = now }
+  }
+}

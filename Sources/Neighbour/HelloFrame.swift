@@ -1,0 +1,90 @@
+// HELLO (docs/PROTOCOL.md §2): the sign of life on an authenticated adjacency. Here what stands behind the link header,
+// which LinkProtection fills in.
+
+import Core
+import Wire
+
+struct HelloFrame: Equatable {
+  /// Of a small hello, link header included, bytes.
+  static let size = 56
+  /// Intervals a hello may announce, ms.
+  static let intervals: ClosedRange<UInt16> = 10...1000
+  static let lengthOffset = 54
+
+  enum Flag {
+    static let hearsYou: UInt8 = 1
+    static let fullSize: UInt8 = 2
+    static let leaving: UInt8 = 4
+    static let answerNow: UInt8 = 8
+  }
+
+  var flags: UInt8
+  /// The sender's pace, ms.
+  var interval: UInt16
+  var epoch: UInt32
+  /// Frames sent on this adjacency, this one included; low half.
+  var sent: UInt32
+  /// Authentic frames received on it; low half.
+  var received: UInt32
+  /// For the next handshake.
+  var nonce: Bytes16
+  /// The highest counter heard under the key that protects this hello; low half.
+  var heard: UInt32
+  /// The sender's frame size on this port, bytes.
+  var frameSize: UInt16
+  /// Of the largest frame heard of late, bytes.
+  var largest: UInt16
+  /// Of this hello, bytes: 56, or more in a full-size hello, which is padded with zeros.
+  var length: UInt16
+
+  init(
+    flags: UInt8, interval: UInt16, epoch: UInt32, sent: UInt32, received: UInt32, nonce: Bytes16, heard: UInt32,
+    frameSize: UInt16, largest: UInt16, length: UInt16
+  ) {
+    self.flags = flags
+    self.interval = interval
+    self.epoch = epoch
+    self.sent = sent
+    self.received = received
+    self.nonce = nonce
+    self.heard = heard
+    self.frameSize = frameSize
+    self.largest = largest
+    self.length = length
+  }
+
+  /// With 15 zero bytes where the link header comes.
+  func encode() -> [UInt8] {
+    var writer = ByteWriter(reserving: Int(length))
+    writer.zeros(LinkHeader.size)
+    writer.u8(flags)
+    writer.u16(interval)
+    writer.u32(epoch)
+    writer.u32(sent)
+    writer.u32(received)
+    writer.bytes16(nonce)
+    writer.u32(heard)
+    writer.u16(frameSize)
+    writer.u16(largest)
+    writer.u16(length)
+    writer.zeros(Int(length) - Self.size)
+    return writer.bytes
+  }
+
+  init(decoding reader: inout ByteReader) throws(WireError) {
+    try reader.skip(LinkHeader.size)
+    flags = try reader.u8()
+    interval = try reader.u16()
+    epoch = try reader.u32()
+    sent = try reader.u32()
+    received = try reader.u32()
+    nonce = try reader.bytes16()
+    heard = try reader.u32()
+    frameSize = try reader.u16()
+    largest = try reader.u16()
+    length = try reader.u16()
+    if !Self.intervals.contains(interval) { throw .invalid(field: StaticFieldName("interval")) }
+    if Int(frameSize) < Self.size { throw .invalid(field: StaticFieldName("frameSize")) }
+    if Int(length) < Self.size { throw .invalid(field: StaticFieldName("length")) }
+  }
+}

@@ -1,0 +1,125 @@
+// When an adjacency is up: it has a proved key, its port has carrier, the neighbour is heard, says that it hears us, and
+// large frames pass. Everything that could change one of these ends in `evaluate`.
+
+import Core
+
+extension NeighbourEngine {
+  /// True when a burst of hellos told the neighbour of a change.
+  @discardableResult
+  mutating func evaluate(_ adjacency: AdjacencyPointer, at now: Instant) -> Bool {
+    guard adjacency.pointee.hasKey else { return false }
+    let port = adjacency.pointee.port
+    let isHeard = port.pointee.isUp && !adjacency.pointee.isLeaving && now < adjacency.pointee.hearingUntil
+    var changed = false
+    if isHeard != adjacency.pointee.isHeard {
+      changed = true
+      adjacency.pointee.isHeard = isHeard
+      deadlineIsStale = true
+      if isHeard {
+        adjacency.pointee.heardSince = now
+        adjacency.pointee.nextHello = nextTick(after: now, interval: port.pointee.interval)
+      } else {
+        adjacency.pointee.peerHearsUs = false
+        adjacency.pointee.eagerUntil = now + NeighbourLimits.eagerLife
+        adjacency.pointee.probePending = false
+        if !port.pointee.isUp { adjacency.pointee.hearingUntil = min(adjacency.pointee.hearingUntil, now) }
+      }
+    }
+    let sizeChanged = judgeFrameSize(adjacency, at: now)
+    let reason = whyDown(adjacency)
+    if adjacency.pointee.isUp {
+      if let reason {
+        goDown(adjacency, reason, at: now)
+        changed = true
+        discoverSoon(port, at: now)
+      } else if sizeChanged || adjacency.pointee.cost != adjacency.pointee.reportedCost {
+        adjacency.pointee.reportedCost = adjacency.pointee.cost
+        tell(.adjacencyChanged(UInt16(adjacency.pointee.number)))
+      }
+    } else if let reason {
+      noteStillDown(adjacency, reason, at: now)
+    } else {
+      goUp(adjacency, at: now)
+      changed = true
+    }
+    if changed { sendChangeBurst(adjacency, at: now) }
+    return changed
+  }
+
+  private func whyDown(_ adjacency: AdjacencyPointer) -> AdjacencyDownReason? {
+    if !adjacency.pointee.port.pointee.isUp { return .carrierLost }
+    if adjacency.pointee.isLeaving { return .leaving }
+    if !adjacency.pointee.isHeard { return .silent }
+    if !adjacency.pointee.peerHearsUs { return .oneWay }
+    if adjacency.pointee.isLargeLost { return .largeFramesLost }
+    return nil
+  }
+
+  /// A link that has not come up: the reason is shown once it has held for three intervals, since at first neither end
+  /// can say that it hears the other.
+  private mutating func noteStillDown(_ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant) {
+    if adjacency.pointee.reason == reason { return }
+    if reason == .oneWay && now < adjacency.pointee.heardSince + hold(of: adjacency) { return }
+    if adjacency.pointee.reason == nil || reason == .oneWay || reason == .largeFramesLost {
+      log(.notice, "\(name(adjacency)): \(reason.text)")
+    }
+    adjacency.pointee.reason = reason
+  }
+
+  /// Sets what may be sent to the neighbour; true when that changed. Nothing is judged in the first 3 s in which the
+  /// neighbour hears us, since it has had no time to hear a large frame.
+  private func judgeFrameSize(_ adjacency: AdjacencyPointer, at now: Instant) -> Bool {
+    let agreed = min(adjacency.pointee.port.pointee.frameSize, adjacency.pointee.peerFrameSize)
+    let before = adjacency.pointee.frameSize
+    if !adjacency.pointee.peerHearsUs { return false }
+    let passes =
+      now < adjacency.pointee.judgeLargeFrom
+      ? max(agreed, adjacency.pointee.peerLargest) : adjacency.pointee.peerLargest
+    if passes >= agreed {
+      adjacency.pointee.frameSize = agreed
+      adjacency.pointee.isLargeLost = false
+    } else if passes >= NeighbourLimits.smallestUsableFrame {
+      adjacency.pointee.frameSize = passes
+      adjacency.pointee.isLargeLost = false
+    } else {
+      adjacency.pointee.isLargeLost = true
+    }
+    return adjacency.pointee.frameSize != before
+  }
+
+  private mutating func goUp(_ adjacency: AdjacencyPointer, at now: Instant) {
+    adjacency.pointee.isUp = true
+    adjacency.pointee.reason = nil
+    adjacency.pointee.isStrangerReported = false
+    adjacency.pointee.reportedCost = adjacency.pointee.cost
+    counters.adjacenciesUp &+= 1
+    tell(.adjacencyUp(UInt16(adjacency.pointee.number)))
+    log(.info, "\(name(adjacency)): up")
+  }
+
+  mutating func goDown(_ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant) {
+    adjacency.pointee.isUp = false
+    adjacency.pointee.reason = reason
+    if adjacency.pointee.hasBeenDown && now < adjacency.pointee.lastDown + NeighbourLimits.flapMemory {
+      adjacency.pointee.penalty = min(adjacency.pointee.penalty + NeighbourLimits.flapStep, NeighbourLimits.flapLimit)
+    }
+    adjacency.pointee.hasBeenDown = true
+    adjacency.pointee.lastDown = now
+    if adjacency.pointee.penalty > 0 { adjacency.pointee.decayAt = now + NeighbourLimits.flapMemory }
+    deadlineIsStale = true
+    counters.adjacenciesDown &+= 1
+    tell(.adjacencyDown(UInt16(adjacency.pointee.number), reason))
+    log(.notice, "\(name(adjacency)): down, \(reason.text)")
+  }
+
+  func decayPenalty(_ adjacency: AdjacencyPointer, at now: Instant) {
+    guard now >= adjacency.pointee.decayAt else { return }
+    adjacency.pointee.penalty /= 2
+    if adjacency.pointee.penalty < NeighbourLimits.flapStep { adjacency.pointee.penalty = 0 }
+    adjacency.pointee.decayAt = adjacency.pointee.penalty == 0 ? .never : now + NeighbourLimits.flapMemory
+  }
+
+  private func name(_ adjacency: AdjacencyPointer) -> String {
+    "link \(Int(adjacency.pointee.number)) on \(adjacency.pointee.port.pointee.status.name) to \(adjacency.pointee.id.description)"
+  }
+}

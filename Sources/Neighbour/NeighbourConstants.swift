@@ -1,0 +1,101 @@
+// The numbers of the neighbour protocol (docs/PROTOCOL.md §2), and apart from them those of this implementation.
+
+import Core
+
+/// What both ends of a link must agree on.
+enum LinkProtocol {
+  /// Own nonces stay valid for two turns of this.
+  static let nonceTurn = Duration.seconds(1)
+  static let discoverPace = Duration.seconds(1)
+  /// On a port with an authenticated neighbour, and of the wide discovery.
+  static let discoverSlowPace = Duration.seconds(10)
+  static let discoverBurst = 3
+  static let discoverBurstGap = Duration.milliseconds(20)
+  /// Hellos that may be missed; at the last of them the neighbour is down.
+  static let missedHellos: Int64 = 3
+  /// Hellos, or DISCOVERs, sent at once when something changes.
+  static let changeBurst = 3
+  /// A full-size hello goes out at least once a second: two, so that a lossy link is not taken for one that eats them.
+  static let fullSizePace = Duration.milliseconds(500)
+  /// `largest` looks back 2.5 to 3 s: this many turns of `fullSizePace`.
+  static let largestTurns = 6
+  static let firstRetry = Duration.milliseconds(40)
+  static let retryLimit = Duration.seconds(1)
+  /// The old key is accepted this long after the new one was proved.
+  static let oldKeyLife = Duration.seconds(3)
+  /// No more than this many frames go under one key.
+  static let rekeyCounter: UInt64 = 1 << 48
+  /// DISCOVERs answered and handshakes answered, a second and port.
+  static let answersPerSecond: Int64 = 20
+  /// OPEN frames let through, a second and adjacency and direction.
+  static let openPerSecond: Int64 = 64
+  static let openBurst: Int64 = 32
+}
+
+/// What only this node decides.
+enum NeighbourLimits {
+  static let ports = 64
+  /// Adjacency numbers are 1...255.
+  static let numbers = 255
+  static let neighboursPerPort = 8
+  /// Neighbours without a proved key, on all ports; the longest silent one makes room.
+  static let strangers = 64
+  /// A number is given to another neighbour only after this.
+  static let numberRest = Duration.seconds(10)
+  /// A neighbour without a key is forgotten when no DISCOVER came for this long (three wide discoveries and a half).
+  static let strangerLife = Duration.seconds(35)
+  /// A neighbour with a key that is down is forgotten after this.
+  static let downLife = Duration.seconds(60)
+  /// A neighbour that is down hears hellos at the normal pace for this long, then once a second.
+  static let eagerLife = Duration.seconds(10)
+  /// New neighbours let in, a second and port; with and without certificate are counted apart.
+  static let newcomersPerSecond: Int64 = 20
+  /// Certificates verified (not found in the cache), a second and port.
+  static let verificationsPerSecond: Int64 = 20
+  /// Handshakes begun because a live neighbour asks anew, a second and adjacency.
+  static let restartsPerSecond: Int64 = 1
+  /// A neighbour that is not linked after this is reported as a stranger, for the relay.
+  static let strangerPatience = Duration.seconds(1)
+  /// A neighbour that does not hear us is sent to at its own address instead of the group, or the other way round, after
+  /// this.
+  static let addressPatience = Duration.seconds(1)
+  /// A key no hello has proved is dropped after this.
+  static let candidateLife = Duration.seconds(2)
+  /// Verified certificates remembered: 64 × 40 B.
+  static let certificates = 64
+  /// Frames of less do not make a usable link; also the lowest probe size.
+  static let smallestUsableFrame = 576
+  /// Sizes tried when full-size hellos are lost, bytes, largest first.
+  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 576]
+  /// Outputs waiting; frames are dropped at the first limit, so that changes of state always find room.
+  static let waitingFrames = 3072
+  static let waitingOutputs = 4096
+  /// Added to a link's cost for each fall within `flapMemory` of the one before, to at most `flapLimit`; halved after
+  /// each `flapMemory` without one.
+  static let flapStep: UInt16 = 10
+  static let flapLimit: UInt16 = 1000
+  static let flapMemory = Duration.seconds(60)
+  /// A cable loop or a clone is reported once in this time, a port.
+  static let reportPace = Duration.seconds(10)
+  /// Where frames cross a switch, beside the medium's cost: a direct wire to the same place is preferred.
+  static let wideCost: UInt16 = 5
+}
+
+/// `rate` a second with bursts of `burst`, as the generic cell rate algorithm: one instant of state.
+struct TokenBucket {
+  private var theoretical = Instant.zero
+  private let gap: Duration
+  private let tolerance: Duration
+
+  init(rate: Int64, burst: Int64) {
+    gap = Duration.nanoseconds(1_000_000_000 / rate)
+    tolerance = gap * (burst - 1)
+  }
+
+  mutating func take(at now: Instant) -> Bool {
+    let from = theoretical < now ? now : theoretical
+    if from > now + tolerance { return false }
+    theoretical = from + gap
+    return true
+  }
+}

@@ -1,0 +1,225 @@
+// Neighbours: finding them, proving who they are, sharing a key with each, and knowing within three hellos when one
+// cannot be reached any more. A state machine without clock and I/O; see docs/PROTOCOL.md §1 and §2.
+//
+// Nothing that is not authentic changes the state of a link. DISCOVERs, which anybody can send or repeat, may begin
+// handshakes within a budget; a key replaces another only when a hello under it has proved that both ends hold it.
+
+import Core
+import Crypto
+import Membership
+
+public struct NeighbourEngine: ~Copyable {
+  var configuration: NeighbourConfiguration
+  /// The first 8 bytes of the network ID.
+  let network: UInt64
+  var ownCertificate: [UInt8]
+  var entropy: Entropy
+  var tables = NeighbourTables()
+  var verified = CertificateCache()
+  /// Rises with every nonce made.
+  var nonceTurn: UInt64 = 0
+  let startedAt: Instant
+  /// By how much hello intervals are lengthened; 1 is not at all.
+  var stretch = 1
+  var isStopped = false
+  var deadline = Instant.never
+  /// Something was scheduled earlier than `deadline` may say.
+  var deadlineIsStale = false
+  var outputs = BoundedQueue<NeighbourOutput>(limit: NeighbourLimits.waitingOutputs)
+  public internal(set) var counters = NeighbourCounters()
+
+  public init(configuration: NeighbourConfiguration, entropy: Entropy, startingAt now: Instant) {
+    self.configuration = configuration
+    self.entropy = entropy
+    startedAt = now
+    network = configuration.descriptor.networkID.bytes.withBytes {
+      UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4))
+    }
+    ownCertificate = configuration.certificate?.encode() ?? []
+  }
+
+  // MARK: - Outputs
+
+  public mutating func nextOutput() -> NeighbourOutput? { outputs.popFirst() }
+
+  public var nextDeadline: Instant? { deadline == .never ? nil : deadline }
+
+  mutating func transmit(_ bytes: [UInt8], on port: PortPointer, to destination: MACAddress) {
+    if outputs.count >= NeighbourLimits.waitingFrames {
+      counters.outputsDropped &+= 1
+      return
+    }
+    outputs.append(.transmit(bytes, port: port.pointee.number, destination: destination))
+  }
+
+  mutating func tell(_ output: NeighbourOutput) {
+    if !outputs.append(output) { counters.outputsDropped &+= 1 }
+  }
+
+  mutating func log(_ level: LogLevel, _ text: String) { tell(.event(level, text)) }
+
+  // MARK: - Ports
+
+  public mutating func portChanged(_ number: PortNumber, _ status: PortStatus, at now: Instant) {
+    if isStopped { return }
+    let port: PortPointer
+    if let known = tables.port(number) {
+      port = known
+    } else {
+      let fresh = PortRecord(number: number, status: status, interval: interval(of: status.medium))
+      guard let added = tables.addPort(fresh) else {
+        log(.error, "port \(status.name) is not used: \(NeighbourLimits.ports) ports are in use already")
+        return
+      }
+      port = added
+    }
+    let before = port.pointee.status
+    port.pointee.status = status
+    port.pointee.interval = interval(of: status.medium)
+    if status.isUp && (!port.pointee.isUp || before.address != status.address) {
+      port.pointee.isUp = true
+      carrierCame(port, at: now)
+    } else if !status.isUp && port.pointee.isUp {
+      port.pointee.isUp = false
+      port.pointee.burstLeft = 0
+      port.pointee.nextDiscover = .never
+      port.pointee.nextWide = .never
+    }
+    forEachNeighbour(of: port) { engine, adjacency in engine.evaluate(adjacency, at: now) }
+    if before.medium != status.medium { updatePace(at: now) }
+    refreshDeadline()
+  }
+
+  private mutating func carrierCame(_ port: PortPointer, at now: Instant) {
+    port.pointee.burstLeft = LinkProtocol.discoverBurst
+    port.pointee.nextDiscover = now
+    port.pointee.nextWide = configuration.wideDiscovery && port.pointee.status.medium != .tunnel ? now : .never
+    discoverWhenDue(port, at: now)
+    setDestinations(port, at: now, mayReturnToGroup: true)
+    forEachNeighbour(of: port) { engine, adjacency in
+      if adjacency.pointee.hasKey {
+        adjacency.pointee.eagerUntil = now + NeighbourLimits.eagerLife
+        engine.sendChangeBurst(adjacency, at: now)
+        adjacency.pointee.nextHello = engine.nextTick(after: now, interval: port.pointee.interval)
+      }
+    }
+  }
+
+  public mutating func portVanished(_ number: PortNumber, at now: Instant) {
+    guard let port = tables.port(number) else { return }
+    forEachNeighbour(of: port) { engine, adjacency in engine.forget(adjacency, .portGone, at: now) }
+    tables.removePort(port)
+    updatePace(at: now)
+    refreshDeadline()
+  }
+
+  /// The body may remove the neighbour it is given.
+  mutating func forEachNeighbour(
+    of port: PortPointer, _ body: (inout NeighbourEngine, AdjacencyPointer) -> Void
+  ) {
+    let (count, numbers) = (port.pointee.neighbourCount, port.pointee.numbers)
+    for i in 0..<count { if let adjacency = tables.record(UInt16(numbers[i])) { body(&self, adjacency) } }
+  }
+
+  // MARK: - Membership
+
+  /// The node's descriptor or certificate is new. Neighbours whose certificates do not hold any more are dropped; with a
+  /// new certificate of its own the node makes itself known at once.
+  public mutating func update(
+    descriptor: NetworkDescriptor, certificate: MembershipCertificate?, at now: Instant
+  ) {
+    if isStopped { return }
+    configuration.descriptor = descriptor
+    configuration.certificate = certificate
+    let encoded = certificate?.encode() ?? []
+    let isNew = encoded != ownCertificate
+    ownCertificate = encoded
+    verified.removeAll()
+    for number in tables.numbers {
+      guard let adjacency = tables.record(UInt16(number)) else { continue }
+      adjacency.pointee.badCertificate = []
+      guard let shown = adjacency.pointee.certificate else { continue }
+      do throws(MembershipError) {
+        try shown.verify(with: descriptor)
+        counters.certificatesVerified &+= 1
+        verified.insert(blake2b256(adjacency.pointee.certificateBytes))
+        if isNew {
+          adjacency.pointee.isStrangerReported = false
+          startHandshakeIfOurs(adjacency, at: now)
+        }
+      } catch {
+        log(.warning, "neighbour \(adjacency.pointee.id.description) is dropped: \(error.description)")
+        forget(adjacency, .revoked, at: now)
+      }
+    }
+    if isNew {
+      for slot in tables.slots {
+        guard let port = tables.port(slot: slot), port.pointee.isUp else { continue }
+        port.pointee.burstLeft = LinkProtocol.discoverBurst
+        port.pointee.nextDiscover = now
+        if configuration.wideDiscovery && port.pointee.status.medium != .tunnel { port.pointee.nextWide = now }
+        discoverWhenDue(port, at: now)
+      }
+    }
+    refreshDeadline()
+  }
+
+  // MARK: - What is known
+
+  public func adjacency(_ number: UInt16) -> Adjacency? {
+    guard let record = tables.record(number) else { return nil }
+    return view(record)
+  }
+
+  /// In order of number.
+  public var adjacencies: [Adjacency] {
+    var all: [Adjacency] = []
+    all.reserveCapacity(tables.numbers.count)
+    for number in tables.numbers { if let record = tables.record(UInt16(number)) { all.append(view(record)) } }
+    return all
+  }
+
+  private func view(_ record: AdjacencyPointer) -> Adjacency {
+    Adjacency(
+      number: UInt16(record.pointee.number), port: record.pointee.port.pointee.number,
+      address: record.pointee.address, id: record.pointee.id, state: state(of: record),
+      role: record.pointee.certificate?.role, neighbourNumber: record.pointee.peerNumber,
+      neighbourEpoch: record.pointee.peerEpoch, frameSize: record.pointee.frameSize, cost: record.pointee.cost,
+      roundTrip: record.pointee.roundTrip, losses: UInt64(max(0, record.pointee.lossBalance)),
+      sent: record.pointee.sent, received: record.pointee.received,
+      isUnicast: record.pointee.destination != .nearestBridge, interval: record.pointee.port.pointee.interval,
+      neighbourInterval: record.pointee.peerInterval)
+  }
+
+  private func state(of record: AdjacencyPointer) -> AdjacencyState {
+    if record.pointee.isUp { return .up }
+    if record.pointee.hasKey {
+      if let reason = record.pointee.reason { return .down(reason) }
+      return .handshaking
+    }
+    return canLink(record) ? .handshaking : .stranger
+  }
+
+  /// Both ends have a certificate that holds.
+  func canLink(_ record: AdjacencyPointer) -> Bool {
+    record.pointee.certificate != nil && !ownCertificate.isEmpty
+  }
+
+  // MARK: - Stopping
+
+  /// Says goodbye to every neighbour, three times, and takes nothing in any more.
+  public mutating func shutdown(at now: Instant) {
+    if isStopped { return }
+    for number in tables.numbers {
+      guard let adjacency = tables.record(UInt16(number)) else { continue }
+      if adjacency.pointee.hasKey && adjacency.pointee.port.pointee.isUp {
+        for _ in 0..<LinkProtocol.changeBurst {
+          sendHello(adjacency, key: Int(adjacency.pointee.currentPhase), flags: HelloFrame.Flag.leaving, at: now)
+        }
+      }
+      if adjacency.pointee.isUp { goDown(adjacency, .stopped, at: now) }
+    }
+    isStopped = true
+    deadline = .never
+  }
+}

@@ -1,0 +1,73 @@
+// What the engine keeps of one port: who is heard on it, and the pace of DISCOVER there.
+
+import Core
+import Crypto
+
+/// The last two nonces given out in one place. They turn at most once in `LinkProtocol.nonceTurn`, however many frames
+/// ask for one, so that nobody can make them stale by asking.
+struct NoncePair {
+  private var current = Bytes16()
+  private var previous = Bytes16()
+  /// Rises with each turn in the whole engine; 0 is none.
+  private var currentTurn: UInt64 = 0
+  private var previousTurn: UInt64 = 0
+  private var madeAt = Instant.zero
+
+  mutating func fresh(at now: Instant, turn: inout UInt64, entropy: inout Entropy) -> Bytes16 {
+    if currentTurn == 0 || now >= madeAt + LinkProtocol.nonceTurn {
+      previous = current
+      previousTurn = currentTurn
+      turn += 1
+      currentTurn = turn
+      current = entropy.bytes16()
+      madeAt = now
+    }
+    return current
+  }
+
+  /// The turn in which `nonce` was given out, when it is one of the last two.
+  func turn(of nonce: Bytes16) -> UInt64? {
+    if currentTurn != 0, nonce == current { return currentTurn }
+    if previousTurn != 0, nonce == previous { return previousTurn }
+    return nil
+  }
+}
+
+struct PortRecord {
+  let number: PortNumber
+  var status: PortStatus
+  var isUp: Bool
+  /// Pace of hellos on this port, ms, lengthened when there are many neighbours.
+  var interval: UInt16
+
+  /// The neighbours' addresses and numbers: a short table, searched from the front.
+  var addresses = InlineArray<8, UInt64>(repeating: 0)
+  var numbers = InlineArray<8, UInt8>(repeating: 0)
+  var neighbourCount = 0
+
+  var nonces = NoncePair()
+  var burstLeft = 0
+  var nextDiscover = Instant.never
+  var nextWide = Instant.never
+  var lastDiscover = Instant.zero
+  var loopReport = Instant.zero
+  var cloneReport = Instant.zero
+
+  var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
+  var handshakes = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
+  var newcomers = TokenBucket(rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
+  var memberNewcomers = TokenBucket(
+    rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
+  var verifications = TokenBucket(
+    rate: NeighbourLimits.verificationsPerSecond, burst: NeighbourLimits.verificationsPerSecond)
+
+  init(number: PortNumber, status: PortStatus, interval: UInt16) {
+    self.number = number
+    self.status = status
+    self.interval = interval
+    isUp = false
+  }
+
+  /// What a frame on this port may measure, as 16 bits carry it.
+  var frameSize: Int { min(max(status.frameSize, HelloFrame.size), 65_535) }
+}

@@ -1,0 +1,486 @@
+// The event loop that runs a node: one epoll over the ports' packet sockets, the bearer, the port monitor, the control
+// socket and the signals. One turn waits, drains the sockets in batches, and only then judges deadlines, so that a busy
+// loop does not take its own lateness for a neighbour's silence. Work in one turn is bounded; what is left waits for
+// the next, which then does not sleep.
+
+import CSystem
+import Core
+
+public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
+  public private(set) var node: Node
+  let pool: PacketPool
+  let log: EventLog
+  /// Writes the store; nil when it is on the medium, otherwise why not.
+  let persist: ([UInt8]) -> String?
+  let options: LoopOptions
+
+  var monitor: PortMonitor
+  var bearer: BearerDevice?
+  var control: ControlServer?
+  var ports = PortTable()
+  var counters = LoopCounters()
+
+  private var epoll: Int32 = -1
+  private var signals: Int32 = -1
+  private let events: UnsafeMutablePointer<cs_event>
+  private var received: ReceiveBatch
+  private let sending: OpaquePointer
+  /// Room for one packet of the bearer: a virtio header and 65,535 bytes, with slack.
+  private let bearerPacket: UnsafeMutableRawBufferPointer
+
+  /// Slots of ports to read from.
+  private let readable: UnsafeMutablePointer<Int32>
+  private var readableCount = 0
+  /// Slots of ports with frames to send.
+  private let dirty: UnsafeMutablePointer<Int32>
+  private var dirtyCount = 0
+  private var bearerIsReadable = false
+  private var monitorIsReadable = false
+  /// When ports that try later are tried again.
+  private var retryAt: Instant?
+  /// The deadline the last wait was for, and when it ended.
+  private var awaited: Instant?
+  private var wokeAt: Instant
+  private var isStopping = false
+
+  /// Nothing is opened or changed before `start`. There may be no bearer, for tests.
+  public init(
+    node: consuming Node, pool: PacketPool, monitor: consuming PortMonitor, bearer: consuming BearerDevice?,
+    log: EventLog, options: LoopOptions = LoopOptions(), persist: @escaping ([UInt8]) -> String?
+  ) {
+    self.node = node
+    self.pool = pool
+    self.monitor = monitor
+    self.bearer = bearer
+    self.log = log
+    self.options = options
+    self.persist = persist
+    received = ReceiveBatch(pool: pool)
+    sending = cs_batch_create()!
+    control = nil
+    events = .allocate(capacity: LoopLimits.eventsAtOnce)
+    bearerPacket = .allocate(byteCount: LoopLimits.bearerPacketSize, alignment: 16)
+    readable = .allocate(capacity: PortTable.limit)
+    dirty = .allocate(capacity: PortTable.limit)
+    wokeAt = Process.now
+  }
+
+  deinit {
+    events.deallocate()
+    bearerPacket.deallocate()
+    readable.deallocate()
+    dirty.deallocate()
+    cs_batch_destroy(sending)
+    if epoll >= 0 { cs_close(epoll) }
+  }
+
+  /// Opens what the loop waits on and takes in the ports that are there now. Once, before the first turn.
+  public mutating func start() throws(SystemError) {
+    epoll = try SystemError.check(cs_epoll_create(), "epoll_create1")
+    try watch(monitor.fileDescriptor, .monitor, "watch the port monitor")
+    if let descriptor = bearer?.fileDescriptor { try watch(descriptor, .bearer, "watch the bearer") }
+    if let path = options.controlPath {
+      control = try ControlServer(path: path, epoll: epoll, tag: Source.control.tag())
+    }
+    if options.handlesSignals {
+      signals = try SystemError.check(cs_signals_open(), "signalfd")
+      try watch(signals, .signals, "watch signals")
+    }
+    apply(monitor.start())
+    // The node may have things to say before the first event.
+    drain(at: Process.now)
+    flush()
+  }
+
+  private func watch(_ descriptor: Int32, _ source: Source, _ action: StaticString) throws(SystemError) {
+    try SystemError.check(cs_epoll_add(epoll, descriptor, CS_READABLE, source.tag()), text(action))
+  }
+
+  /// Turns until a signal ends it; what was made is then undone.
+  public mutating func run() {
+    while turn() {}
+    shutdown()
+  }
+
+  /// Says goodbye, sends what can be sent, and undoes what was made.
+  public mutating func shutdown() {
+    node.shutdown(at: Process.now)
+    drain(at: Process.now)
+    flush()
+    bearer?.shutdown()
+    takeBearerNotes()
+    monitor.shutdown()
+    for slot in 0..<ports.end where ports.isUsed(slot) { ports.remove(slot, returningTo: pool) }
+    control?.shutdown()
+    control = nil
+    if signals >= 0 { cs_close(signals) }
+  }
+
+  /// Changes the node from outside and carries out what it then wants, for tests.
+  mutating func withNode<R>(_ body: (inout Node) -> R) -> R {
+    let result = body(&node)
+    drain(at: Process.now)
+    flush()
+    return result
+  }
+
+  // MARK: One turn
+
+  /// Waits for an event or a deadline, at most `limit`, and handles what is due. False when the loop is to end.
+  public mutating func turn(waitingAtMost limit: Duration? = nil) -> Bool {
+    wait(atMost: limit)
+    drainSockets()
+    if monitorIsReadable || (monitor.nextDeadline ?? .never) <= wokeAt {
+      monitorIsReadable = false
+      apply(monitor.refresh(at: Process.now))
+    }
+    judgeDeadlines()
+    flush()
+    control?.pass(log, at: wokeAt)
+    return !isStopping
+  }
+
+  private mutating func nextDeadline() -> Instant? {
+    var next = earlier(node.nextDeadline, monitor.nextDeadline)
+    next = earlier(next, bearer?.nextDeadline ?? nil)
+    next = earlier(next, control?.nextDeadline ?? nil)
+    return earlier(next, retryAt)
+  }
+
+  private mutating func wait(atMost limit: Duration?) {
+    let before = Process.now
+    awaited = node.nextDeadline
+    var timeout: Int64 = limit?.nanoseconds ?? -1
+    if let due = nextDeadline() {
+      let left = due <= before ? 0 : (due - before).nanoseconds
+      timeout = timeout < 0 ? max(0, left) : min(timeout, max(0, left))
+    }
+    if readableCount > 0 || bearerIsReadable { timeout = 0 }
+    let count = cs_epoll_wait(epoll, events, Int32(LoopLimits.eventsAtOnce), timeout)
+    invariant(count >= 0, "epoll_wait succeeds on our own descriptor")
+    wokeAt = Process.now
+    counters.turns &+= 1
+    for i in 0..<Int(count) { note(events[i]) }
+  }
+
+  private mutating func note(_ event: cs_event) {
+    let low = Int(event.tag & 0xffff_ffff)
+    switch Source(rawValue: UInt8(truncatingIfNeeded: event.tag >> 32)) {
+    case .port: notePort(low, event.readiness)
+    case .bearer: bearerIsReadable = true
+    case .monitor: monitorIsReadable = true
+    case .signals: takeSignals()
+    case .control: handleControl(offset: low, readiness: event.readiness)
+    case nil: break
+    }
+  }
+
+  private mutating func notePort(_ slot: Int, _ readiness: UInt32) {
+    if !ports.isUsed(slot) { return }
+    if readiness & CS_WRITABLE != 0 && ports.sockets[slot].pace == .waitsForRoom {
+      ports.sockets[slot].pace = .free
+      _ = cs_epoll_change(epoll, ports.sockets[slot].descriptor, CS_READABLE, Source.port.tag(slot))
+      markDirty(slot)
+    }
+    if readiness & (CS_READABLE | CS_BROKEN) != 0 && !ports.sockets[slot].isReadable {
+      ports.sockets[slot].isReadable = true
+      readable[readableCount] = Int32(slot)
+      readableCount &+= 1
+    }
+  }
+
+  private mutating func takeSignals() {
+    while true {
+      let signal = cs_signals_next(signals)
+      if signal <= 0 { return }
+      if signal == 1 {
+        log.record(.notice, "SIGHUP: there is nothing to read again")
+      } else {
+        log.record(.notice, "signal \(signal): ending")
+        isStopping = true
+      }
+    }
+  }
+
+  /// Judges what is due by the node, then by the bearer and the control socket.
+  private mutating func judgeDeadlines() {
+    let now = Process.now
+    if let due = node.nextDeadline {
+      // A deadline that was set during this turn counts from the turn's beginning at the earliest.
+      let late = max(now - max(due, wokeAt), wokeAt - (awaited ?? wokeAt))
+      if late > LoopLimits.tolerance {
+        counters.late &+= 1
+        counters.latest = max(counters.latest, late)
+        node.loopWasLate(by: late, at: now)
+        drain(at: now)
+      }
+      if due <= now {
+        node.timeout(at: now)
+        drain(at: now)
+      }
+    }
+    if let due = bearer?.nextDeadline ?? nil, due <= now {
+      bearer?.timeout(at: now)
+      takeBearerNotes()
+    }
+    if let due = control?.nextDeadline ?? nil, due <= now { control?.timeout(at: now) }
+    if let due = retryAt, due <= now { retry() }
+  }
+
+  /// Buffers that wait to be received into.
+  var buffersHeld: Int { received.heldCount }
+
+  // MARK: Draining sockets
+
+  private mutating func drainSockets() {
+    var bearerQuota = LoopLimits.bearerPacketsPerTurn
+    while readableCount > 0 || (bearerIsReadable && bearerQuota > 0) {
+      let now = Process.now
+      if now - wokeAt > LoopLimits.drainTime { return }
+      // One batch of each port, then some of the bearer: a busy port delays the others by one batch.
+      var kept = 0
+      for i in 0..<readableCount {
+        let slot = Int(readable[i])
+        if receive(on: slot, at: now) {
+          readable[kept] = Int32(truncatingIfNeeded: slot)
+          kept &+= 1
+        } else {
+          ports.sockets[slot].isReadable = false
+        }
+      }
+      readableCount = kept
+      if bearerIsReadable {
+        let share = min(bearerQuota, LoopLimits.bearerPacketsPerRound)
+        bearerQuota -= readBearer(atMost: share, at: now)
+      }
+    }
+  }
+
+  /// One batch. True when there may be more.
+  private mutating func receive(on slot: Int, at now: Instant) -> Bool {
+    let descriptor = ports.sockets[slot].descriptor
+    let number = ports.sockets[slot].number
+    switch received.receive(from: descriptor) {
+    case .frames(let count, let mayBeMore):
+      var bytes = 0
+      for place in 0..<count {
+        guard let (frame, source) = received.take(place) else {
+          ports.sockets[slot].counters.receivedTooLong &+= 1
+          continue
+        }
+        bytes &+= frame.count
+        node.receive(frame, on: number, from: source, at: now)
+        drain(at: now)
+      }
+      ports.sockets[slot].counters.received &+= UInt64(truncatingIfNeeded: count)
+      ports.sockets[slot].counters.receivedBytes &+= UInt64(truncatingIfNeeded: bytes)
+      flush()
+      return mayBeMore
+    case .wasted(let count):
+      ports.sockets[slot].counters.receivedWithoutBuffer &+= UInt64(count)
+      return count == ReceiveBatch.size
+    case .refused:
+      // No frame left, or the port went down, which the port monitor tells.
+      return false
+    }
+  }
+
+  /// The packets read; none when the bearer has no more.
+  private mutating func readBearer(atMost limit: Int, at now: Instant) -> Int {
+    var count = 0
+    while count < limit {
+      let length = bearer?.read(into: bearerPacket) ?? 0
+      if length <= 0 {
+        bearerIsReadable = false
+        break
+      }
+      count += 1
+      counters.bearerRead &+= 1
+      let packet = UnsafeMutableRawBufferPointer(rebasing: bearerPacket[0..<min(length, bearerPacket.count)])
+      if bearer?.observed(fromKernel: packet) ?? false {
+        takeBearerNotes()
+        continue
+      }
+      node.bearerSent(packet, at: now)
+      drain(at: now)
+    }
+    flush()
+    return count
+  }
+
+  // MARK: Outputs
+
+  /// Carries out what the node wants. Frames are queued at their ports and go out with the next `flush`.
+  @inline(__always)
+  mutating func drain(at now: Instant) {
+    while let output = node.nextOutput() { carryOut(output, at: now) }
+  }
+
+  @inline(__always)
+  private mutating func carryOut(_ output: consuming NodeOutput, at now: Instant) {
+    switch output {
+    case .transmit(let frame, let port, let destination): transmit(frame, port, destination)
+    case .deliver(let packet):
+      if bearer?.write(packet) ?? -1 < 0 { counters.bearerRefused &+= 1 } else { counters.bearerWritten &+= 1 }
+    case .configureBearer(let addresses):
+      bearer?.configure(addresses, at: now)
+      takeBearerNotes()
+    case .persist(let contents):
+      if let error = persist(contents) {
+        counters.persistFailed &+= 1
+        log.record(.error, "the store was not written: \(error)")
+      }
+    case .event(let level, let text): log.record(level, text)
+    }
+  }
+
+  @inline(__always)
+  private mutating func transmit(_ frame: PacketBuffer, _ port: PortNumber, _ destination: MACAddress) {
+    guard let slot = ports.slot(of: port) else {
+      counters.unknownPort &+= 1
+      pool.give(frame)
+      return
+    }
+    if ports.sockets[slot].pace == .free {
+      if ports.sockets[slot].waiting >= ReceiveBatch.size { flushPort(slot) }
+    } else if pool.freeCount < LoopLimits.reservedBuffers {
+      // A port that stands still must not hold the buffers that the others receive with.
+      ports.sockets[slot].counters.queueDropped &+= 1
+      pool.give(frame)
+      return
+    }
+    if !ports.sockets[slot].enqueue(frame, to: destination) {
+      ports.sockets[slot].counters.queueDropped &+= 1
+      pool.give(frame)
+      return
+    }
+    markDirty(slot)
+  }
+
+  @inline(__always)
+  private mutating func markDirty(_ slot: Int) {
+    if ports.sockets[slot].isDirty { return }
+    ports.sockets[slot].isDirty = true
+    dirty[dirtyCount] = Int32(truncatingIfNeeded: slot)
+    dirtyCount &+= 1
+  }
+
+  /// Sends what was queued, a batch a port and call.
+  mutating func flush() {
+    for i in 0..<dirtyCount {
+      let slot = Int(dirty[i])
+      ports.sockets[slot].isDirty = false
+      if ports.sockets[slot].pace == .free { flushPort(slot) }
+    }
+    dirtyCount = 0
+  }
+
+  private mutating func flushPort(_ slot: Int) {
+    ports.sockets[slot].flush(sending, pool)
+    switch ports.sockets[slot].pace {
+    case .free: break
+    case .waitsForRoom:
+      let interest = CS_READABLE | CS_WRITABLE
+      _ = cs_epoll_change(epoll, ports.sockets[slot].descriptor, interest, Source.port.tag(slot))
+    case .triesLater: retryAt = earlier(retryAt, Process.now + LoopLimits.retryAfter)
+    }
+  }
+
+  private mutating func retry() {
+    retryAt = nil
+    for slot in 0..<ports.end where ports.isUsed(slot) && ports.sockets[slot].pace == .triesLater {
+      flushPort(slot)
+    }
+  }
+
+  mutating func takeBearerNotes() {
+    while let (level, text) = bearer?.nextNote() ?? nil { log.record(level, text) }
+  }
+
+  // MARK: Ports
+
+  private mutating func apply(_ changes: [PortChange]) {
+    for change in changes {
+      let now = Process.now
+      switch change {
+      case .present(let ifindex, let status): portPresent(ifindex, status, at: now)
+      case .gone(let ifindex): portGone(ifindex, at: now)
+      case .note(let level, let text): log.record(level, text)
+      }
+      drain(at: now)
+    }
+    flush()
+  }
+
+  private mutating func portPresent(_ ifindex: Int32, _ status: PortStatus, at now: Instant) {
+    if let slot = ports.slot(ofInterface: ifindex) {
+      ports.sockets[slot].status = status
+      node.portChanged(ports.sockets[slot].number, status, at: now)
+      return
+    }
+    if let refusal = ports.refusal {
+      counters.portsRefused &+= 1
+      switch refusal {
+      case .tableFull: log.record(.error, "port \(status.name) is not used: \(PortTable.limit) ports are in use")
+      case .numbersUsedUp:
+        log.record(.error, "port \(status.name) is not used: the port numbers are used up; restart lifeline")
+      }
+      return
+    }
+    do throws(SystemError) {
+      let number = ports.freshNumber
+      let socket = try PortSocket(
+        ifindex: ifindex, number: number, status: status, bypassQueueing: options.bypassesQueueing)
+      let slot = ports.insert(socket)
+      try SystemError.check(
+        cs_epoll_add(epoll, socket.descriptor, CS_READABLE, Source.port.tag(slot)), "watch \(status.name)")
+      node.portChanged(number, status, at: now)
+    } catch {
+      counters.portsRefused &+= 1
+      log.record(.error, "port \(status.name) is not used: \(error.reason)")
+    }
+  }
+
+  private mutating func portGone(_ ifindex: Int32, at now: Instant) {
+    guard let slot = ports.slot(ofInterface: ifindex) else { return }
+    let number = ports.sockets[slot].number
+    forget(slot)
+    _ = cs_epoll_remove(epoll, ports.sockets[slot].descriptor)
+    ports.remove(slot, returningTo: pool)
+    node.portVanished(number, at: now)
+  }
+
+  /// Takes the slot out of the lists of ports to read and to send.
+  private mutating func forget(_ slot: Int) {
+    LoopLimits.remove(Int32(slot), from: readable, &readableCount)
+    LoopLimits.remove(Int32(slot), from: dirty, &dirtyCount)
+  }
+
+  // MARK: Control
+
+  private mutating func handleControl(offset: Int, readiness: UInt32) {
+    let now = wokeAt
+    guard let arrival = control?.handle(offset: offset, readiness: readiness, at: now) ?? nil else { return }
+    let answer = answer(arrival.request, at: now, follow: arrival.place)
+    drain(at: now)
+    flush()
+    if let answer { control?.reply(arrival.place, answer, at: now) }
+  }
+
+  /// What the node answers, with what only the loop knows added; nil when the answer comes later.
+  private mutating func answer(_ request: ControlRequest, at now: Instant, follow place: Int) -> ControlAnswer? {
+    guard let command = request.words.first else { return .failure("no command was given") }
+    if command.elementsEqual("events".utf8) {
+      if request.words.count == 1 { return .document(log.document(from: 1).bytes) }
+      if request.words.count == 2 && request.words[1].elementsEqual("--follow".utf8) {
+        control?.follow(place, from: log.oldestSequence)
+        return nil
+      }
+      return .failure("events takes no argument but --follow")
+    }
+    let answer = node.control(request, at: now)
+    if command.elementsEqual("counters".utf8) { return withCounters(answer) }
+    if command.elementsEqual("status".utf8) { return withBearer(answer) }
+    return answer
+  }
+}

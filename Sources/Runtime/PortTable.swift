@@ -1,0 +1,89 @@
+// The ports in use, in slots that do not move, found by slot (epoll), by interface number (the port monitor) and by port
+// number (the node).
+
+import CSystem
+import Core
+
+struct PortTable: ~Copyable {
+  /// Ports at once. A port beyond it is reported and not used.
+  static let limit = 256
+
+  /// Only slots in use are initialized.
+  let sockets: UnsafeMutablePointer<PortSocket>
+  private let used: UnsafeMutablePointer<Bool>
+  /// Slot plus one of each number given so far; 128 KiB of which only the pages in use are resident.
+  private let slotOfNumber: UnsafeMutablePointer<UInt16>
+  /// Slots beyond it are not in use.
+  private(set) var end = 0
+  private(set) var count = 0
+  private var nextNumber: UInt32 = 1
+
+  init() {
+    sockets = .allocate(capacity: PortTable.limit)
+    used = .allocate(capacity: PortTable.limit)
+    used.initialize(repeating: false, count: PortTable.limit)
+    slotOfNumber = .allocate(capacity: 1 << 16)
+  }
+
+  deinit {
+    for slot in 0..<end where used[slot] { (sockets + slot).deinitialize(count: 1) }
+    sockets.deallocate()
+    used.deallocate()
+    slotOfNumber.deallocate()
+  }
+
+  enum Refusal {
+    case tableFull
+    /// 65,535 ports have come and gone; numbers are never reused.
+    case numbersUsedUp
+  }
+
+  /// Why there is no place for another port, or nil.
+  var refusal: Refusal? {
+    if count == PortTable.limit { return .tableFull }
+    if nextNumber > UInt32(UInt16.max) { return .numbersUsedUp }
+    return nil
+  }
+
+  /// The number the next port inserted has to have.
+  var freshNumber: PortNumber { PortNumber(UInt16(truncatingIfNeeded: nextNumber)) }
+
+  /// Keeps a socket that has the fresh number; the slot it is kept in.
+  mutating func insert(_ socket: PortSocket) -> Int {
+    invariant(refusal == nil && socket.number == freshNumber, "the caller asked for room and number")
+    var slot = 0
+    while used[slot] { slot += 1 }
+    (sockets + slot).initialize(to: socket)
+    used[slot] = true
+    end = max(end, slot + 1)
+    slotOfNumber[Int(nextNumber)] = UInt16(slot + 1)
+    nextNumber += 1
+    count += 1
+    return slot
+  }
+
+  mutating func remove(_ slot: Int, returningTo pool: PacketPool) {
+    invariant(isUsed(slot), "only a port that is there can go")
+    sockets[slot].close(returningTo: pool)
+    slotOfNumber[Int(sockets[slot].number.value)] = 0
+    (sockets + slot).deinitialize(count: 1)
+    used[slot] = false
+    count -= 1
+    while end > 0 && !used[end - 1] { end -= 1 }
+  }
+
+  @inline(__always)
+  func isUsed(_ slot: Int) -> Bool { slot < end && used[slot] }
+
+  @inline(__always)
+  func slot(of number: PortNumber) -> Int? {
+    if UInt32(number.value) >= nextNumber || number.value == 0 { return nil }
+    let entry = slotOfNumber[Int(number.value)]
+    return entry == 0 ? nil : Int(entry) - 1
+  }
+
+  func slot(ofInterface ifindex: Int32) -> Int? {
+    for slot in 0..<end where used[slot] && sockets[slot].ifindex == ifindex { return slot }
+    return nil
+  }
+}

@@ -1,0 +1,131 @@
+// The port monitor against a kernel: ports come, go, change, and are raised for the channel alone. Needs root.
+
+import Core
+import Glibc
+import Testing
+
+@testable import Runtime
+
+/// The monitor and what it said, as "present NAME up", "gone", or a note's text.
+private final class Watch {
+  var monitor: PortMonitor
+  var said: [String] = []
+
+  init(named: [String] = [], keepDown: [String] = []) throws(SystemError) {
+    monitor = try PortMonitor(
+      policy: PortPolicy(
+        named: named.map { Array($0.utf8) }, keepDown: keepDown.map { Array($0.utf8) }, bearerName: Array("mm0".utf8)))
+    take(monitor.start())
+  }
+
+  func take(_ changes: [PortChange]) {
+    for change in changes {
+      switch change {
+      case .present(_, let status):
+        said.append("present \(status.name) \(status.isUp ? "up" : "down") \(status.frameSize)")
+      case .gone: said.append("gone")
+      case .note(_, let text): said.append(text)
+      }
+    }
+  }
+
+  /// Until something that contains `text` was said.
+  func hears(_ text: String, within limit: Duration = .milliseconds(1000)) -> Bool {
+    let start = timeNow()
+    while timeNow() - start < limit {
+      if said.contains(where: { $0.contains(text) }) { return true }
+      var waiting = pollfd(fd: monitor.fileDescriptor, events: Int16(POLLIN), revents: 0)
+      poll(&waiting, 1, 10)
+      take(monitor.refresh(at: timeNow()))
+    }
+    return false
+  }
+}
+
+@Suite(.serialized, .enabled(if: geteuid() == 0, "namespaces need root")) struct PortMonitorTests {
+  private func watching(
+    _ before: String, named: [String] = [], keepDown: [String] = [], _ body: @escaping @Sendable (Watch) -> Void
+  ) {
+    inNamespace {
+      do throws(SystemError) {
+        #expect(shell(before) == 0)
+        let watch = try Watch(named: named, keepDown: keepDown)
+        body(watch)
+        watch.monitor.shutdown()
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
+  private static let pair = "ip link add pa type veth peer name pb && ip link set pa up && ip link set pb up"
+
+  @Test func `ports that change, are renamed, move into a bridge, and vanish are followed`() {
+    watching(PortMonitorTests.pair) { watch in
+      #expect(watch.hears("present pa up 1500"))
+      shell("ip link set pa mtu 1400")
+      #expect(watch.hears("present pa up 1400"))
+      shell("ip link set pa down; ip link set pa name pc; ip link set pc up")
+      #expect(watch.hears("present pc up 1400"))
+      #expect(!watch.hears("gone", within: .milliseconds(50)))
+      shell("ip link add br0 type bridge; ip link set pc master br0")
+      #expect(watch.hears("gone"))
+      watch.said = []
+      shell("ip link set pc nomaster")
+      #expect(watch.hears("present pc"))
+      shell("ip link del pb")
+      #expect(watch.hears("gone"))
+    }
+  }
+
+  @Test func `a named port that does not exist is reported once and taken up when it comes`() {
+    watching("true", named: ["late"]) { watch in
+      #expect(watch.hears("port late does not exist (yet)"))
+      shell("ip link add other type veth peer name late")
+      #expect(watch.hears("present late"))
+      #expect(watch.said.filter { $0.contains("does not exist") }.count == 1)
+      #expect(!watch.said.contains { $0.contains("present other") })
+    }
+  }
+
+  @Test func `what was lost in an overrun is read anew`() {
+    watching(PortMonitorTests.pair) { watch in
+      // Far more than a megabyte of notifications while nobody reads.
+      shell("yes 'link set pa mtu 1400\nlink set pa mtu 1300' | head -8000 | ip -batch -")
+      shell("ip link add px type veth peer name py")
+      #expect(watch.hears("present pa up 1300", within: .seconds(3)))
+      #expect(watch.hears("present px", within: .seconds(3)))
+    }
+  }
+
+  @Test func `a port left down for 3 s is raised for the channel only, and set down again at the end [5.2.1]`() {
+    inNamespace {
+      do throws(SystemError) {
+        shell("\(PortMonitorTests.pair); ip link add pk type veth peer name pl; ip link set pl up")
+        shell("ip addr add 192.0.2.1/24 dev pa; ip link set pa down")
+        let watch = try Watch(keepDown: ["pk"])
+        #expect(!watch.hears("brought up", within: .milliseconds(2800)))
+        #expect(watch.hears("port pa was administratively down for 3 s", within: .milliseconds(600)))
+        #expect(watch.hears("present pa up"))
+        #expect(shell("nft list table netdev lifeline | grep -q 'policy drop'") == 0, "data is held out")
+        #expect(shell("grep -q 1 /proc/sys/net/ipv6/conf/pa/disable_ipv6") == 0)
+        #expect(shell("! ip route | grep -q 192.0.2.0") == 0, "the connected route does not draw traffic")
+        #expect(!watch.said.contains { $0.contains("port pk was") }, "keep-down is kept down")
+        shell("nft flush ruleset")
+        #expect(watch.hears("removed; put back", within: .milliseconds(1500)))
+        watch.monitor.shutdown()
+        #expect(shell("ip link show pa | grep -q 'state DOWN'") == 0)
+        #expect(shell("! nft list tables | grep -q lifeline") == 0)
+        #expect(shell("grep -q 0 /proc/sys/net/ipv6/conf/pa/disable_ipv6") == 0)
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
+  @Test func `a raised port is opened for data when the system sets it up or gives it an address`() {
+    watching("\(PortMonitorTests.pair); ip addr add 192.0.2.1/24 dev pa; ip link set pa down") { watch in
+      #expect(watch.hears("port pa was administratively down", within: .milliseconds(3500)))
+      shell("ip addr add 198.51.100.1/24 dev pa")
+      #expect(watch.hears("given an address: open for data"))
+      #expect(shell("ip route | grep -q 192.0.2.0") == 0, "its routes are back")
+      #expect(shell("! nft list ruleset | grep -q lifeline") == 0)
+    }
+  }
+}

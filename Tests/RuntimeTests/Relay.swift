@@ -1,0 +1,85 @@
+// A personality for tests: what comes in on one port goes out on the next, and everything it is told is counted.
+
+import Core
+import Wire
+
+struct Relay: Personality, ~Copyable {
+  let pool: PacketPool
+  var ports: [PortNumber] = []
+  var received = 0
+  /// Payloads kept to be looked at.
+  var recordLimit = 8
+  var firstPayloads: [[UInt8]] = []
+  var sources: [MACAddress] = []
+  var vanished = 0
+  var timeouts = 0
+  var lateness: [Duration] = []
+  var deadline: Instant?
+  var outputs = BoundedQueue<NodeOutput>(limit: 4096)
+  /// Frames are kept instead of sent on.
+  var keeps = false
+  var kept: [PacketBuffer] = []
+  var saidGoodbye = false
+
+  init(pool: PacketPool) { self.pool = pool }
+
+  mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant) {
+    if !ports.contains(port) { ports.append(port) }
+    outputs.append(.event(.info, "port \(status.name) is there"))
+  }
+
+  mutating func portVanished(_ port: PortNumber, at now: Instant) {
+    vanished += 1
+    ports.removeAll { $0 == port }
+  }
+
+  mutating func receive(_ frame: PacketBuffer, on port: PortNumber, from source: MACAddress, at now: Instant) {
+    received += 1
+    if firstPayloads.count < recordLimit {
+      firstPayloads.append(Array(UnsafeBufferPointer(start: frame.bytes, count: frame.count)))
+      sources.append(source)
+    }
+    if keeps || ports.count < 2 {
+      if keeps { kept.append(frame) } else { pool.give(frame) }
+      return
+    }
+    outputs.append(.transmit(frame, port: port == ports[0] ? ports[1] : ports[0], destination: .nearestBridge))
+  }
+
+  mutating func send(_ payload: [UInt8], on port: PortNumber, to destination: MACAddress = .nearestBridge) -> Bool {
+    guard var frame = pool.take() else { return false }
+    for (i, byte) in payload.enumerated() { frame.bytes[i] = byte }
+    frame.count = payload.count
+    return outputs.append(.transmit(frame, port: port, destination: destination))
+  }
+
+  mutating func bearerSent(_ packet: UnsafeMutableRawBufferPointer, at now: Instant) {}
+
+  mutating func timeout(at now: Instant) {
+    timeouts += 1
+    deadline = nil
+  }
+
+  mutating func nextOutput() -> NodeOutput? { outputs.popFirst() }
+  var nextDeadline: Instant? { deadline }
+  mutating func loopWasLate(by lateness: Duration, at now: Instant) { self.lateness.append(lateness) }
+
+  mutating func control(_ request: ControlRequest, at now: Instant) -> ControlAnswer {
+    var json = JSONWriter()
+    if request.words[0].elementsEqual("big".utf8) {
+      json.array { json in for i in 0..<100_000 { json.integer(i) } }
+      return .document(json.bytes)
+    }
+    if !request.words[0].elementsEqual("status".utf8) { return .failure("unknown command") }
+    json.object { json in
+      json.field("ports", ports.count)
+      json.field("attachment", request.attachment.count)
+    }
+    return .document(json.bytes)
+  }
+
+  mutating func shutdown(at now: Instant) {
+    saidGoodbye = true
+    if let port = ports.first { _ = send([0xbb], on: port) }
+  }
+}

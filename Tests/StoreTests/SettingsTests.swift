@@ -1,0 +1,52 @@
+import Testing
+
+@testable import Store
+
+@Suite struct SettingsTests {
+  @Test(
+    arguments: [
+      ("keep-down=eth0,lan1.5", true), ("keep-down=", false), ("keep-down=eth0,", false), ("keep-down=a/b", false),
+      ("keep-down=abcdefghijklmnop", false), ("interface=abcdefghijklmno", true), ("interface=..", false),
+      ("wide-discovery=on", true), ("wide-discovery=yes", false), ("protect=off", true), ("protect", false),
+      ("tunnel=a.example:7000,10.0.0.1:1", true), ("tunnel=[2001:db8::1]:65535", true), ("tunnel=a.example", false),
+      ("tunnel=:7", false), ("tunnel=a:0", false), ("tunnel=a:65536", false), ("tunnel=[zz]:7", false),
+      ("tunnel-listen=7000", true), ("tunnel-listen=10.0.0.1:7000", true), ("tunnel-listen=x", false),
+    ])
+  func `A value is checked when it is set`(text: String, isGood: Bool) throws {
+    var settings = Settings()
+    if isGood {
+      try settings.set(Array(text.utf8))
+      #expect(settings.entries.count == 1)
+    } else {
+      #expect(throws: StoreError.self) { try settings.set(Array(text.utf8)) }
+      #expect(settings.entries.isEmpty)
+    }
+  }
+
+  @Test func `An unknown key is refused with the known ones`() {
+    var settings = Settings()
+    #expect(throws: StoreError.unknownSetting) { try settings.set(Array("colour=red".utf8)) }
+    for key in SettingKey.allCases { #expect(StoreError.unknownSetting.description.contains(key.name)) }
+  }
+
+  @Test func `Set replaces, unset removes, lists and switches are read`() throws {
+    var settings = Settings()
+    try settings.set(Array("keep-down=a".utf8))
+    try settings.set(Array("keep-down=a,b".utf8))
+    #expect(settings.list(.keepDown) == [Array("a".utf8), Array("b".utf8)])
+    #expect(settings.isOn(.protect, default: true))
+    try settings.set(Array("protect=off".utf8))
+    #expect(!settings.isOn(.protect, default: true))
+    let removed = [settings.unset(.keepDown), settings.unset(.keepDown)]
+    #expect(removed == [true, false])
+    #expect(settings.list(.keepDown).isEmpty)
+  }
+
+  @Test func `A value longer than 255 bytes is refused`() {
+    var settings = Settings()
+    let long = "keep-down=" + String(repeating: "eth0,", count: 51) + "eth1"
+    #expect(throws: StoreError.badSetting(.keepDown, .tooLong(haveBytes: 259, limit: 255))) {
+      try settings.set(Array(long.utf8))
+    }
+  }
+}
