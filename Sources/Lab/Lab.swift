@@ -11,7 +11,8 @@ import LabKit
       up [--topology T] [--wires]         a network that stays up until Enter or Ctrl-C
       check T [--order O] [--interval S]  start, authenticate, ping, restart; prints figures
                                           O: ascending, descending, ma-last, shuffle:SEED; repeatable
-      bench [--runs N] [--seconds S]      throughput, small packets, round trips and processor time beside fastd
+      bench [--runs N] [--seconds S] [--hops N] [--only lifeline|fastd]
+                                          throughput, small packets, round trips and processor time beside fastd
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
       storm [--frames N] [--seed N]                  random and mutated frames on a port of a running node
