@@ -318,11 +318,13 @@ extension Node {
       return .failure(error.description)
     }
     var changed = false
-    for outcome in outcomes { if case .accepted(let member) = outcome.verdict {
-      changed = true
-      _ = channel(for: member)
-      report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
-    } }
+    for outcome in outcomes {
+      if case .accepted(let member) = outcome.verdict {
+        changed = true
+        _ = channel(for: member)
+        report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
+      }
+    }
     if changed {
       do throws(StoreError) {
         emit(.persist(try contents.encode()))
