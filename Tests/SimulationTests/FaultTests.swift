@@ -95,12 +95,13 @@ import Testing
   @Test func `loops that are late`() throws {
     let world = try standing(.ring(5), seed: 6)
     let flow = world.startFlow(from: 0, to: 2)
+    let start = world.now
     for round in 0..<10 {
       world.pause(round % 5, for: .milliseconds(Int64([15, 60, 25, 200, 40][round % 5])))
       world.run(for: .milliseconds(400))
     }
     world.run(for: .seconds(1))
-    tell("gap of a flow with late loops", world.longestGap(flow, from: .zero, to: world.now))
+    tell("gap of a flow with late loops", world.longestGap(flow, from: start, to: world.now))
     #expect(world.unanswered() == [])
     judge(world)
   }

@@ -95,6 +95,7 @@ extension World {
       }
     }
     authority = layout.authority
+    spareSecrets = network.spareSecrets
     for segment in layout.segments { connect(segment.kind, segment.ends, frameSize: segment.frameSize) }
   }
 }

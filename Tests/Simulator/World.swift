@@ -6,6 +6,7 @@
 
 import Core
 import Crypto
+import Membership
 import Node
 import Store
 
@@ -22,6 +23,7 @@ public final class World {
   /// The number of the MA.
   public internal(set) var authority = 0
 
+  var spareSecrets: [EnrolmentSecret] = []
   var media: [Medium] = []
   var random: SeededRandom
   private var queue = EventQueue()
