@@ -80,6 +80,20 @@ enum StartOrder: CaseIterable { case together, ascending, descending, authorityL
   }
 }
 
+@Suite struct ShortageTests {
+  /// What finds no buffer is lost, and sent again.
+  @Test(arguments: [8, 24]) func `nodes that are short of buffers`(poolSize: Int) throws {
+    let world = try World(.star(30), seed: 5)
+    world.poolSize = poolSize
+    let time = form(world)
+    tell("star of 30 with \(poolSize) buffers each", time)
+    #expect(time != nil)
+    #expect(world.counter(0, "poolEmpty") > 0)
+    #expect(world.timeToReach(atMost: .seconds(2)) != nil)
+    #expect(world.violations == [])
+  }
+}
+
 @Suite struct ReproductionTests {
   @Test func `a seed and a layout make the same run`() throws {
     func run(_ seed: UInt64) throws -> TraceDigest {

@@ -19,7 +19,7 @@ extension World {
     }
     var seed = Bytes32()
     seed.withMutableBytes { p in for i in 0..<32 { p[i] = UInt8(truncatingIfNeeded: random.next()) } }
-    let pool = PacketPool(slabSize: SimulatedNode.slabSize, slabCount: SimulatedNode.poolSize)
+    let pool = PacketPool(slabSize: SimulatedNode.slabSize, slabCount: poolSize)
     box.addresses = nil
     box.awaited = nil
     box.turn += 1

@@ -29,8 +29,7 @@ struct SimulatedPort {
 }
 
 public final class SimulatedNode {
-  /// Buffers of a node's pool, and their size.
-  static let poolSize = 64
+  /// Bytes of a buffer.
   static let slabSize = 12_288
   /// Frames the system keeps for a loop that is late.
   static let backlogLimit = 512

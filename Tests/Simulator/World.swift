@@ -16,6 +16,8 @@ public final class World {
   public internal(set) var nodes: [SimulatedNode] = []
   public private(set) var trace = TraceDigest()
   public private(set) var violations: [String] = []
+  /// Buffers of each node's pool, from its next start on; as many as the program has.
+  public var poolSize = 768
   /// Prints what nodes log.
   public var isTalkative = false
   /// What the bearers' users sent and got.
