@@ -41,6 +41,10 @@ public struct Node: Personality, ~Copyable {
   var authority: AuthorityState?
   var relayDesk = RelayDesk()
 
+  /// Frames inside frames that are being sent through channels without a route.
+  var carrierDepth = 0
+  static let carrierDepthLimit = 4
+
   var portNames: [PortNumber: PortStatus] = [:]
   var outputs = BoundedQueue<NodeOutput>(limit: 4_096)
   /// The buffer whose packet was handed out last; given back on the next call.
@@ -114,6 +118,7 @@ struct NodeCounters {
   var relayInvalid: UInt64 = 0
   var towardExhausted: UInt64 = 0
   var towardNoTree: UInt64 = 0
+  var carrierTooDeep: UInt64 = 0
   var bearerNoRoute: UInt64 = 0
   var bearerWrongSource: UInt64 = 0
   var bearerWrongDestination: UInt64 = 0
