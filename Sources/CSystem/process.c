@@ -1,6 +1,7 @@
 // Arguments, clock, privileges: process-wide calls.
 #define _GNU_SOURCE
 #include "csystem.h"
+#include "lean_libc.h"
 #include "csystem_process.h"
 
 #include <errno.h>
@@ -116,11 +117,11 @@ int32_t cs_timer_slack(uint64_t nanoseconds) {
 int32_t cs_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_ONFAULT) < 0 ? -errno : 0; }
 
 int32_t cs_oom_score(int32_t adjustment) {
-  char text[16];
-  int length = snprintf(text, sizeof text, "%d", adjustment);
+  char text[24];
+  size_t length = cs_format_decimal(text, adjustment);
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
-  int32_t result = write(fd, text, (size_t)length) < 0 ? -errno : 0;
+  int32_t result = write(fd, text, length) < 0 ? -errno : 0;
   close(fd);
   return result;
 }
