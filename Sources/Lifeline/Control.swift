@@ -114,13 +114,14 @@ struct ControlCommand {
 }
 
 enum ControlVerb: CaseIterable {
-  case status, nodes, links, routes, events, accept, forget, counters
+  case status, nodes, links, neighbours, routes, events, accept, forget, counters
 
   var usage: String {
     switch self {
     case .status: "status"
     case .nodes: "nodes"
     case .links: "links"
+    case .neighbours: "neighbours"
     case .routes: "routes [NODE]"
     case .events: "events [--follow]"
     case .accept: "accept DIR [--yes | --expect ID [--name NAME]]"
@@ -141,7 +142,7 @@ enum ControlVerb: CaseIterable {
   func takes(_ words: ArraySlice<[UInt8]>) -> Bool {
     let isOption = words.map { $0.starts(with: "-".utf8) }
     switch self {
-    case .status, .nodes, .links, .counters: return words.isEmpty
+    case .status, .nodes, .links, .neighbours, .counters: return words.isEmpty
     case .routes: return words.count <= 1 && !isOption.contains(true)
     case .forget: return words.count == 1 && !isOption[0]
     case .events: return words.isEmpty || (words.count == 1 && words.first!.elementsEqual("--follow".utf8))

@@ -34,7 +34,8 @@ enum Usage {
     usage: lifeline ctl [--run DIR] [--json] COMMAND
       status                      the node, its bearer, and whether it is ready
       nodes                       the members an authority knows
-      links                       adjacencies and what they cost
+      links                       the network's links and what they cost; on a component its own
+      neighbours                  this node's neighbours, strangers too
       routes [NODE]               ways to every node, or to one
       events [--follow]           the last events; with --follow also those to come
       accept DIR [--yes|--expect ID]

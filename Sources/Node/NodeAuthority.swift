@@ -113,7 +113,8 @@ extension Node {
       counters.relayInvalid &+= 1
       return
     }
-    guard let member = contents.authority.member(request.id), member.state == .active, !descriptor.isRevoked(request.id),
+    guard let member = contents.authority.member(request.id), member.state == .active,
+      !descriptor.isRevoked(request.id),
       let channel = channel(for: member), let admission = authority.admissions[channel.number]
     else {
       counters.strangersRefused &+= 1
@@ -184,7 +185,8 @@ extension Node {
     }
   }
 
-  private mutating func authenticated(_ channel: Channel, _ admission: Admission, _ keys: SessionKeys, at now: Instant) {
+  private mutating func authenticated(_ channel: Channel, _ admission: Admission, _ keys: SessionKeys, at now: Instant)
+  {
     guard let authority else { return }
     authority.bySPI[admission.spi] = nil
     admission.spi = keys.spi

@@ -56,7 +56,8 @@ extension Node {
       }
       let sealedAt = buffer.bytes + offset
       guard buffer.tailRoom >= offset + SessionLayout.overhead + payloadSize,
-        let count = cutter.nextFrame(into: sealedAt + SessionLayout.header), route.build(buffer.bytes, class: onionClass)
+        let count = cutter.nextFrame(into: sealedAt + SessionLayout.header),
+        route.build(buffer.bytes, class: onionClass)
       else {
         pool.give(buffer)
         return

@@ -302,13 +302,13 @@ extension Node {
   private mutating func accept(_ request: ControlRequest, at now: Instant) -> ControlAnswer {
     guard authority != nil else { return .failure("only an authority accepts boxes: run this on the MA") }
     let records: [[UInt8]]
-    do throws(WireError) {
-      records = try splitRecords(request.attachment)
+    do throws(MembershipError) {
+      records = try RecordBundle.decode(request.attachment)
     } catch {
       return .failure("the records did not arrive whole: try again")
     }
     guard let policy = acceptPolicy(request.words) else {
-      return .failure("accept takes --yes, or --expect ID with 32 hexadecimal digits")
+      return .failure("accept takes --yes, or --expect ID with 32 hexadecimal digits and perhaps --name NAME")
     }
     let before = contents
     let outcomes: [AcceptOutcome]
@@ -318,11 +318,13 @@ extension Node {
       return .failure(error.description)
     }
     var changed = false
-    for outcome in outcomes { if case .accepted(let member) = outcome.verdict {
-      changed = true
-      _ = channel(for: member)
-      report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
-    } }
+    for outcome in outcomes {
+      if case .accepted(let member) = outcome.verdict {
+        changed = true
+        _ = channel(for: member)
+        report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
+      }
+    }
     if changed {
       do throws(StoreError) {
         emit(.persist(try contents.encode()))
@@ -334,30 +336,25 @@ extension Node {
     return .document(acceptDocument(outcomes))
   }
 
-  private func splitRecords(_ attachment: [UInt8]) throws(WireError) -> [[UInt8]] {
-    var reader = ByteReader(attachment.span)
-    var records: [[UInt8]] = []
-    while reader.remaining > 0 {
-      let length = try reader.u32()
-      records.append(try reader.array(Int(length)))
-    }
-    return records
-  }
-
   private func acceptPolicy(_ words: [[UInt8]]) -> AcceptPolicy? {
-    var policy = AcceptPolicy.list
-    var i = 1
-    while i < words.count {
-      if isWord(words[i], "--yes") {
-        policy = .all
-      } else if isWord(words[i], "--expect"), i + 1 < words.count {
-        guard let raw = bytes(hexadecimal: words[i + 1]), raw.count == 16 else { return nil }
-        policy = .only(ComponentID(raw.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) }), as: nil)
-        i += 1
+    var takesAll = false
+    var expected: ComponentID?
+    var name: NodeName?
+    var rest = words.dropFirst()
+    while let word = rest.popFirst() {
+      if isWord(word, "--yes") {
+        takesAll = true
+      } else if isWord(word, "--expect"), let digits = rest.popFirst() {
+        guard let raw = bytes(hexadecimal: digits), raw.count == 16 else { return nil }
+        expected = ComponentID(raw.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) })
+      } else if isWord(word, "--name"), let text = rest.popFirst() {
+        do throws(MembershipError) { name = try NodeName(text) } catch { return nil }
+      } else {
+        return nil
       }
-      i += 1
     }
-    return policy
+    if let expected { return .only(expected, as: name) }
+    return name == nil ? (takesAll ? .all : .list) : nil
   }
 
   private func acceptDocument(_ outcomes: [AcceptOutcome]) -> [UInt8] {

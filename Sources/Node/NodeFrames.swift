@@ -152,7 +152,9 @@ extension Node {
       pool.give(buffer)
       return
     }
-    bytes.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    bytes.withUnsafeBufferPointer {
+      UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+    }
     buffer.count = bytes.count
     emit(.transmit(buffer, port: port, destination: destination))
   }
@@ -228,7 +230,9 @@ extension Node {
       pool.give(buffer)
       return
     }
-    sealed.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes + offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    sealed.withUnsafeBufferPointer {
+      UnsafeMutableRawPointer(buffer.bytes + offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+    }
     buffer.count = offset + sealed.count
     let onionClass = OnionClass(
       traffic: .control, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
@@ -303,7 +307,9 @@ extension Node {
       pool.give(buffer)
       return
     }
-    sealed.withUnsafeBufferPointer { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    sealed.withUnsafeBufferPointer {
+      UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+    }
     buffer.count = sealed.count
     receiveSealed(buffer, at: 0, on: channel, now)
   }

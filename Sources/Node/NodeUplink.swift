@@ -293,7 +293,9 @@ extension Node {
       configureBearer()
     } catch {
       counters.controlInvalid &+= 1
-      report(.warning, "the certificate from \(authorityName(uplink.channel.authorityIndex)) is refused: \(error.description)")
+      report(
+        .warning,
+        "the certificate from \(authorityName(uplink.channel.authorityIndex)) is refused: \(error.description)")
     }
   }
 

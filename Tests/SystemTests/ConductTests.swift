@@ -20,10 +20,18 @@ extension SystemTests {
         // Queue lengths and link-local routes of the kernel's own making come and go.
         text +=
           "# \(words.joined(separator: " "))\n"
-          + result.output.split(separator: "\n").filter { !$0.contains("fe80") && !$0.contains("ff00::/8") }.sorted()
+          + result.output.split(separator: "\n").filter { !$0.contains("fe80") && !$0.contains("ff00::/8") }
+          .map { words[1] == "-o" && words[2] == "link" ? Self.configuration(of: $0) : String($0) }.sorted()
           .joined(separator: "\n") + "\n"
       }
       return text
+    }
+
+    /// A line of `ip -o link` without what follows from the far end's state: carrier, and the queue the kernel gave.
+    private static func configuration(of line: Substring) -> String {
+      var text = String(line)
+      for carrier in ["NO-CARRIER,", ",LOWER_UP", ",M-DOWN"] { text = text.replacingOccurrences(of: carrier, with: "") }
+      return text.replacingOccurrences(of: "qdisc [a-z]+ state [A-Z]+", with: "", options: .regularExpression)
     }
 
     /// A program's failure is one line on standard error that holds every one of `parts`.
