@@ -29,6 +29,14 @@ size_t cs_format_decimal(char *out, int64_t value) {
   return length;
 }
 
+uint64_t cs_parse_decimal(const char *text, const char **end) {
+  uint64_t value = 0;
+  while (*text == ' ') text++;
+  while (*text >= '0' && *text <= '9') value = value * 10 + (uint64_t)(*text++ - '0');
+  if (end) *end = text;
+  return value;
+}
+
 int32_t cs_index_of_interface(const char *name) {
   struct ifreq request;
   memset(&request, 0, sizeof request);
@@ -69,6 +77,21 @@ int __asprintf(char **out, const char *format, ...) {
   (void)format;
   *out = NULL;
   return -1;
+}
+
+// A broken array index inside libc.
+_Noreturn void __libc_dynarray_at_failure(size_t size, size_t index) {
+  (void)size;
+  (void)index;
+  say("lifeline: libc: array index out of bounds\n");
+  abort();
+}
+
+// Referred to by the dynamic loader, which a static program does not use; our own texts come from strerrordesc_np.
+char *__strerror_r(int code, char *text, size_t count) {
+  (void)code;
+  if (count > 0) text[0] = 0;
+  return text;
 }
 
 // Referred to by malloc_stats, which nothing calls.

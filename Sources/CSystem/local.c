@@ -27,7 +27,7 @@ static int32_t holder_of(int fd) {
   ssize_t n = pread(fd, text, sizeof text - 1, 0);
   if (n <= 0) return 0;
   text[n] = 0;
-  return atoi(text);
+  return (int)cs_parse_decimal(text, NULL);
 }
 
 int32_t cs_pid_lock(const char *path, int32_t *holder) {

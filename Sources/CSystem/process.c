@@ -80,9 +80,9 @@ int32_t cs_log_is_journal(void) {
   const char *stream = getenv("JOURNAL_STREAM");
   struct stat s;
   if (!stream || fstat(STDERR_FILENO, &s) < 0) return 0;
-  char *end;
-  if (strtoull(stream, &end, 10) != s.st_dev || *end != ':') return 0;
-  return strtoull(end + 1, NULL, 10) == s.st_ino;
+  const char *end;
+  if (cs_parse_decimal(stream, &end) != s.st_dev || *end != ':') return 0;
+  return cs_parse_decimal(end + 1, NULL) == s.st_ino;
 }
 
 int64_t cs_resident_kib(void) {
@@ -96,7 +96,7 @@ int64_t cs_resident_kib(void) {
   text[n] = 0;
   // The second number: resident pages.
   const char *second = strchr(text, ' ');
-  return second ? strtoll(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
+  return second ? (int64_t)cs_parse_decimal(second, NULL) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
 }
 
 int32_t cs_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0; }
