@@ -47,7 +47,9 @@ let upper: [Target] = [
   module("Runtime", ["Core", "Wire", "CSystem", "CCap"]),
   .executableTarget(
     name: "Lifeline",
-    dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Bearer", "Onion", "Session", "Node", "Runtime"],
+    dependencies: [
+      "Core", "Wire", "Crypto", "Membership", "Store", "Beacon", "Topology", "Onion", "Node", "Runtime",
+    ],
     swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap"), .linkedLibrary("m")]),
 ]
