@@ -78,6 +78,10 @@ let host: [Target] = [
   tests("OnionTests", ["Core", "Wire", "Crypto", "Onion"]),
   tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session"]),
   tests("RuntimeTests", ["Core", "Wire", "CSystem", "Runtime"]),
+  .target(
+    name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],
+    path: "Tests/Simulator", swiftSettings: settings),
+  tests("SimulationTests", ["Core", "Wire", "Membership", "Store", "Node", "Simulator"]),
 ]
 
 let package = Package(

@@ -46,7 +46,8 @@ enum NeighbourLimits {
   static let strangerLife = Duration.seconds(35)
   /// A neighbour with a key that is down is forgotten after this.
   static let downLife = Duration.seconds(60)
-  /// A neighbour that is down hears hellos at the normal pace for this long, then once a second.
+  /// A neighbour that is down hears hellos at the normal pace for this long, then once a second; nobody else may claim
+  /// its address until then.
   static let eagerLife = Duration.seconds(10)
   /// New neighbours let in, a second and port; with and without certificate are counted apart.
   static let newcomersPerSecond: Int64 = 20

@@ -232,6 +232,7 @@ extension Node {
         beacon.adjacencyDown(number)
         reportAdjacency(number, isUp: false, reason: text(reason.text))
       case .adjacencyChanged: topologyIsDirty = true
+      case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
       case .strangerGone(let number): beacon.adjacencyDown(number)
       case .event(let level, let text): report(level, text)
