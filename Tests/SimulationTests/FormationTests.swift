@@ -5,7 +5,9 @@ import Simulator
 import Testing
 
 /// Starts all nodes, `gap` apart in this order, and says how long after the last start all were authenticated.
-func form(_ world: World, order: [Int]? = nil, gap: Duration = .zero, atMost limit: Duration = .seconds(10)) -> Duration? {
+func form(_ world: World, order: [Int]? = nil, gap: Duration = .zero, atMost limit: Duration = .seconds(10))
+  -> Duration?
+{
   for number in order ?? Array(world.nodes.indices) {
     world.start(number)
     if gap > .zero { world.run(for: gap) }

@@ -66,7 +66,9 @@ public final class World {
   }
 
   func violated(_ what: String) {
-    if violations.count < World.violationLimit { violations.append("\((now.nanoseconds - 1_000_000_000) / 1_000) µs: \(what)") }
+    if violations.count < World.violationLimit {
+      violations.append("\((now.nanoseconds - 1_000_000_000) / 1_000) µs: \(what)")
+    }
   }
 
   // MARK: Time
@@ -156,7 +158,9 @@ public final class World {
     box.framesReceived += 1
     deliver(box) { [weak running] node, time in
       guard let pool = running?.pool, var buffer = pool.take(), bytes.count <= buffer.tailRoom else { return }
-      bytes.withUnsafeBytes { UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+      bytes.withUnsafeBytes {
+        UnsafeMutableRawPointer(buffer.bytes).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+      }
       buffer.count = bytes.count
       node.receive(buffer, on: PortNumber(UInt16(port + 1)), from: source, at: time)
     }
@@ -256,7 +260,9 @@ public final class World {
           for _ in 0...random.below(4) { arrived[random.below(arrived.count)] ^= 1 << UInt8(random.below(8)) }
         }
         var arrives = leaves + quality.delay
-        if quality.jitter > .zero { arrives = arrives + .nanoseconds(Int64(random.below(Int(quality.jitter.nanoseconds)))) }
+        if quality.jitter > .zero {
+          arrives = arrives + .nanoseconds(Int64(random.below(Int(quality.jitter.nanoseconds))))
+        }
         schedule(
           .arrival(node: tap.node, port: tap.port, source: box.ports[port].address, bytes: arrived), at: arrives)
       }
