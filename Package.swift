@@ -18,7 +18,8 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let ground: [Target] = [
   .target(
     name: "CSystem",
-    cSettings: Context.environment["LIFELINE_COMMIT"].map { [.define("LIFELINE_COMMIT", to: "\"\($0)\"")] } ?? []),
+    cSettings: (Context.environment["LIFELINE_COMMIT"].map { [.define("LIFELINE_COMMIT", to: "\"\($0)\"")] } ?? [])
+      + (embedded ? [.define("LIFELINE_LEAN_LIBC")] : [])),
   .systemLibrary(name: "CSodium", path: "Sources/CSodium"),
   .systemLibrary(name: "CCap", path: "Sources/CCap"),
   module("Core", []),
@@ -46,7 +47,9 @@ let upper: [Target] = [
   module("Runtime", ["Core", "Wire", "CSystem", "CCap"]),
   .executableTarget(
     name: "Lifeline",
-    dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Bearer", "Onion", "Session", "Node", "Runtime"],
+    dependencies: [
+      "Core", "Wire", "Crypto", "Membership", "Store", "Beacon", "Topology", "Onion", "Node", "Runtime",
+    ],
     swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap"), .linkedLibrary("m")]),
 ]

@@ -1,6 +1,7 @@
 // The run directory: its lock and the control socket.
 #define _GNU_SOURCE
 #include "csystem_local.h"
+#include "lean_libc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@ static int32_t holder_of(int fd) {
   ssize_t n = pread(fd, text, sizeof text - 1, 0);
   if (n <= 0) return 0;
   text[n] = 0;
-  return atoi(text);
+  return (int)cs_parse_decimal(text, NULL);
 }
 
 int32_t cs_pid_lock(const char *path, int32_t *holder) {
@@ -44,9 +45,10 @@ int32_t cs_pid_lock(const char *path, int32_t *holder) {
     struct stat ours, there;
     if (fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
         ours.st_dev == there.st_dev) {
-      char text[16];
-      int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
-      if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length) {
+      char text[24];
+      size_t length = cs_format_decimal(text, getpid());
+      text[length++] = '\n';
+      if (ftruncate(fd, 0) < 0 || pwrite(fd, text, length, 0) != (ssize_t)length) {
         int code = errno;
         close(fd);
         return -code;

@@ -1,6 +1,7 @@
 // Packet sockets: one an interface, ETH_P_ALL with a classic BPF filter, frames in batches.
 #define _GNU_SOURCE
 #include "csystem_packet.h"
+#include "lean_libc.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -125,6 +126,5 @@ int32_t cs_batch_send(int32_t fd, cs_batch *batch, int32_t count) {
 }
 
 int32_t cs_interface_index(const char *name) {
-  unsigned index = if_nametoindex(name);
-  return index == 0 ? -errno : (int32_t)index;
+  return cs_index_of_interface(name);
 }

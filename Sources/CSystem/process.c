@@ -1,6 +1,7 @@
 // Arguments, clock, privileges: process-wide calls.
 #define _GNU_SOURCE
 #include "csystem.h"
+#include "lean_libc.h"
 #include "csystem_process.h"
 
 #include <errno.h>
@@ -79,9 +80,9 @@ int32_t cs_log_is_journal(void) {
   const char *stream = getenv("JOURNAL_STREAM");
   struct stat s;
   if (!stream || fstat(STDERR_FILENO, &s) < 0) return 0;
-  char *end;
-  if (strtoull(stream, &end, 10) != s.st_dev || *end != ':') return 0;
-  return strtoull(end + 1, NULL, 10) == s.st_ino;
+  const char *end;
+  if (cs_parse_decimal(stream, &end) != s.st_dev || *end != ':') return 0;
+  return cs_parse_decimal(end + 1, NULL) == s.st_ino;
 }
 
 int64_t cs_resident_kib(void) {
@@ -95,7 +96,7 @@ int64_t cs_resident_kib(void) {
   text[n] = 0;
   // The second number: resident pages.
   const char *second = strchr(text, ' ');
-  return second ? strtoll(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
+  return second ? (int64_t)cs_parse_decimal(second, NULL) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
 }
 
 int32_t cs_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0; }
@@ -116,11 +117,11 @@ int32_t cs_timer_slack(uint64_t nanoseconds) {
 int32_t cs_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_ONFAULT) < 0 ? -errno : 0; }
 
 int32_t cs_oom_score(int32_t adjustment) {
-  char text[16];
-  int length = snprintf(text, sizeof text, "%d", adjustment);
+  char text[24];
+  size_t length = cs_format_decimal(text, adjustment);
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
-  int32_t result = write(fd, text, (size_t)length) < 0 ? -errno : 0;
+  int32_t result = write(fd, text, length) < 0 ? -errno : 0;
   close(fd);
   return result;
 }

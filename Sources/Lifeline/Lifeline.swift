@@ -123,6 +123,9 @@ struct SelfTest {
   let run: () -> StaticString?
 
   static var all: [SelfTest] {
-    [SelfTest(name: "crypto", run: cryptoSelfTest)]
+    [
+      SelfTest(name: "crypto", run: cryptoSelfTest), SelfTest(name: "wire", run: wireSelfTest),
+      SelfTest(name: "store", run: storeSelfTest),
+    ]
   }
 }

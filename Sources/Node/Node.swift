@@ -53,6 +53,8 @@ public struct Node: Personality, ~Copyable {
   var controlDeadline: Instant?
   var lsaVersion: UInt32 = 0
   var topologyIsDirty = false
+  /// The store has changed and could not be handed out yet.
+  var persistIsDue = false
   var counters = NodeCounters()
   let startedAt: Instant
   /// Until then frames are sent while the process ends.
@@ -154,6 +156,9 @@ extension Node {
   // MARK: Ports
 
   public mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant) {
+    var status = status
+    // No frame is larger than the buffers it is built in.
+    status.frameSize = min(status.frameSize, pool.slabSize - PacketPool.headRoom)
     portNames[port] = status
     neighbour.portChanged(port, status, at: now)
     settle(at: now)
@@ -196,6 +201,7 @@ extension Node {
   /// Drains every engine until none has anything to say, then sets the next deadline.
   mutating func settle(at now: Instant) {
     currentTime = now
+    if persistIsDue { persist() }
     var isQuiet = false
     while !isQuiet {
       isQuiet = true
@@ -326,7 +332,8 @@ extension Node {
 
   mutating func persist() {
     do throws(StoreError) {
-      emit(.persist(try contents.encode()))
+      // A change of the store is not dropped: when the outputs are full it is written at the next event.
+      persistIsDue = !outputs.append(.persist(try contents.encode()))
     } catch {
       report(.error, "the store cannot hold the change: \(error.description)")
     }

@@ -74,6 +74,7 @@ extension Node {
       let channel: Channel?
       if onionClass.authority == authorityIndex {
         channel = authority?.returnRoutes[route].map { channels[Int($0)] }
+        if let channel, onionCounter(of: frame) >= OnionBuilder.replaceAfter { routeWornOut(channel, at: now) }
       } else {
         channel = uplink(onionClass.authority)?.channel
       }

@@ -48,6 +48,15 @@ extension Node {
       admission.routeIsStale = channel.session == nil
       return
     }
+    guard Int(path.frameSize) >= authority.size.smallestFrame else {
+      channel.route = nil
+      admission.routeIsStale = false
+      report(
+        .warning,
+        "\(String(decoding: channel.name, as: UTF8.self)) is unreachable: its way carries frames of \(path.frameSize) bytes, "
+          + "and \(authority.size.smallestFrame) are needed")
+      return
+    }
     guard let there = forwardHops(path, authority), let back = backwardHops(path, authority) else {
       // A hop has no session yet: its own admission marks this route stale again.
       channel.route = nil
