@@ -67,7 +67,7 @@ enum NeighbourLimits {
   /// Frames of less do not make a usable link; also the lowest probe size.
   static let smallestUsableFrame = 576
   /// Sizes tried when full-size hellos are lost, bytes, largest first.
-  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 576]
+  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 768, 576]
   /// Outputs waiting; frames are dropped at the first limit, so that changes of state always find room.
   static let waitingFrames = 3072
   static let waitingOutputs = 4096

@@ -257,8 +257,8 @@ extension Node {
         for adjacency in neighbour.adjacencies where adjacency.number != except {
           sendBeacon(content, on: adjacency.number, at: now)
         }
-      case .newest(let position, let boot, _, _, _, _):
-        beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, at: now)
+      case .newest(let position, let boot, _, let adjacency, _, _):
+        beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, on: adjacency, at: now)
       case .newBoot(let position):
         report(.notice, "authority \(authorityName(authorityIndex(atPosition: position))) has started anew")
       case .bootJumped(let boot):
@@ -275,10 +275,14 @@ extension Node {
     sendLink(subtype: LinkSubtype.beacon, content, on: adjacency, at: now)
   }
 
-  mutating func beaconHeard(authority index: Int, boot: UInt32, at now: Instant) {
+  mutating func beaconHeard(authority index: Int, boot: UInt32, on adjacency: UInt16, at now: Instant) {
     for uplink in uplinks where uplink.channel.authorityIndex == index {
       if uplink.sessionBoot != boot, uplink.attachBoot != boot {
         uplink.attachBoot = boot
+        uplink.attachDelay = Uplink.firstAttachDelay
+        uplink.attachDue = now
+      } else if uplink.needsSession, uplink.attachedOn != adjacency {
+        // The way there is back, or another one: what was asked before does not count.
         uplink.attachDelay = Uplink.firstAttachDelay
         uplink.attachDue = now
       }

@@ -66,6 +66,7 @@ extension Node {
       guard let adjacency = newest?.adjacency,
         !beacon.isSilent(authority: beaconPosition(channel.authorityIndex), at: now)
       else {
+        uplink.attachedOn = nil
         uplink.attachDue = now + Uplink.longestAttachDelay
         return
       }

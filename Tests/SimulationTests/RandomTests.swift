@@ -2,6 +2,7 @@
 // fast a large one runs. Fixed seeds, and a fresh one that is printed, so that a failure can be run again.
 
 import Core
+import Glibc
 import Simulator
 import Testing
 
@@ -82,21 +83,26 @@ import Testing
 
   @Test func `a hundred nodes run faster than real time`() throws {
     let world = try World(.grid(10, 10), seed: 100)
-    let clock = ContinuousClock()
-    let start = clock.now
+    let start = threadSeconds()
     let time = form(world)
     tell("grid 10x10 formed", time)
     #expect(time != nil)
-    let standing = clock.now
+    let standing = threadSeconds()
     let before = world.elapsed
     world.run(for: .seconds(4))
-    let spent = clock.now - standing
-    let seconds = Double(spent.components.seconds) + Double(spent.components.attoseconds) / 1e18
+    let seconds = threadSeconds() - standing
     let factor = Double((world.elapsed - before).milliseconds) / 1_000 / seconds
-    print("SIM 100 nodes: formed in \(standing - start) of real time, then \(factor) times real time")
+    print("SIM 100 nodes: formed in \(standing - start) s, then \(factor) times real time (of this thread)")
     #expect(factor > 1)
     #expect(world.unanswered() == [])
     world.checkTables()
     #expect(world.violations == [])
   }
+}
+
+/// What this thread has used of a processor: other tests run beside this one.
+private func threadSeconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
