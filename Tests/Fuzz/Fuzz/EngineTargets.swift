@@ -58,28 +58,35 @@ private struct Members {
   }
 }
 
-private let members: Members? = try? Members()
+nonisolated(unsafe) private let members: Members? = try? Members()
 
-/// Two engines on a wire. Each step of the input lets time pass, changes a frame under way, or sends one from a
-/// stranger; link keys come up in between, and frames are sealed under them.
-private func fuzzNeighbour(_ input: UnsafeBufferPointer<UInt8>) {
-  guard let members, var one = try? members.engine(members.one, 1, Instant(nanoseconds: 5_000_000_000)),
-    var two = try? members.engine(members.two, 2, Instant(nanoseconds: 5_000_000_000))
-  else { fatalError("engines are made") }
-  var choices = Choices(bytes: copy(input))
+/// Two engines on a wire, in a class of their own: closures do not capture what cannot be copied.
+private final class Wire {
+  static let port = PortNumber(1)
+  static let addresses = (one: MACAddress(0x0200_0000_0001), two: MACAddress(0x0200_0000_0002))
+  var one: NeighbourEngine
+  var two: NeighbourEngine
   var now = Instant(nanoseconds: 5_000_000_000)
-  let port = PortNumber(1)
-  let (oneAddress, twoAddress) = (MACAddress(0x0200_0000_0001), MACAddress(0x0200_0000_0002))
+  var choices: Choices
+
+  init(_ members: Members, _ choices: Choices) throws {
+    one = try members.engine(members.one, 1, now)
+    two = try members.engine(members.two, 2, now)
+    self.choices = choices
+  }
+
   func status(_ address: MACAddress, _ isUp: Bool, _ size: Int) -> PortStatus {
     PortStatus(name: "p", address: address, frameSize: size, isUp: isUp, medium: .ethernet, riskGroup: 0)
   }
-  let slab = UnsafeMutablePointer<UInt8>.allocate(capacity: 4_096)
-  defer { slab.deallocate() }
-  /// In a block of its very size, with the head room a pool gives.
-  func deliver(_ bytes: [UInt8], to engine: inout NeighbourEngine, from source: MACAddress) {
+
+  /// To the first engine, or the second, in a block of the frame's very size with the head room a pool gives.
+  func deliver(_ bytes: [UInt8], toOne: Bool, from source: MACAddress) {
     withExactBlock([UInt8](repeating: 0, count: 64) + bytes) { block, count in
       var buffer = PacketBuffer(base: block, capacity: count, start: 64, count: bytes.count)
-      let verdict = engine.receive(&buffer, on: port, from: source, at: now)
+      let verdict =
+        toOne
+        ? one.receive(&buffer, on: Wire.port, from: source, at: now)
+        : two.receive(&buffer, on: Wire.port, from: source, at: now)
       switch verdict {
       case .linked(_, _, let offset, let length), .open(_, _, let offset, let length):
         require(offset + length <= bytes.count, "content lies within the frame")
@@ -88,80 +95,109 @@ private func fuzzNeighbour(_ input: UnsafeBufferPointer<UInt8>) {
       }
     }
   }
-  func frames(_ engine: inout NeighbourEngine) -> [[UInt8]] {
+
+  private func framesOfOne() -> [[UInt8]] {
     var out: [[UInt8]] = []
-    while let output = engine.nextOutput() { if case .transmit(let bytes, _, _) = output { out.append(bytes) } }
+    while let output = one.nextOutput() { if case .transmit(let bytes, _, _) = output { out.append(bytes) } }
     return out
   }
-  func pump(_ choices: inout Choices, mutating: Bool) {
+
+  private func framesOfTwo() -> [[UInt8]] {
+    var out: [[UInt8]] = []
+    while let output = two.nextOutput() { if case .transmit(let bytes, _, _) = output { out.append(bytes) } }
+    return out
+  }
+
+  func pump(mutating: Bool = false) {
     for _ in 0..<6 {
-      let (fromOne, fromTwo) = (frames(&one), frames(&two))
+      let (fromOne, fromTwo) = (framesOfOne(), framesOfTwo())
       if fromOne.isEmpty && fromTwo.isEmpty { break }
-      for frame in fromOne {
-        deliver(mutating && choices.u8() & 3 == 0 ? choices.mutated(frame) : frame, to: &two, from: oneAddress)
-      }
-      for frame in fromTwo {
-        deliver(mutating && choices.u8() & 3 == 0 ? choices.mutated(frame) : frame, to: &one, from: twoAddress)
-      }
+      for frame in fromOne { deliver(changed(frame, mutating), toOne: false, from: Wire.addresses.one) }
+      for frame in fromTwo { deliver(changed(frame, mutating), toOne: true, from: Wire.addresses.two) }
     }
   }
-  func pass(_ duration: Duration, _ choices: inout Choices) {
+
+  private func changed(_ frame: [UInt8], _ mutating: Bool) -> [UInt8] {
+    mutating && choices.u8() & 3 == 0 ? choices.mutated(frame) : frame
+  }
+
+  func pass(_ duration: Duration) {
     let end = now + duration
     for _ in 0..<64 {
       guard let due = earlier(one.nextDeadline, two.nextDeadline), due <= end else { break }
       now = max(now + .microseconds(1), due)
       one.timeout(at: now)
       two.timeout(at: now)
-      pump(&choices, mutating: false)
+      pump()
     }
     now = max(now, end)
   }
-  one.portChanged(port, status(oneAddress, true, 1_500), at: now)
-  two.portChanged(port, status(twoAddress, true, 1_500), at: now)
-  let mutatesHandshake = choices.u8() & 1 == 1
-  pump(&choices, mutating: mutatesHandshake)
-  if !mutatesHandshake { pass(.milliseconds(60), &choices) }
-  for _ in 0..<48 where !choices.isExhausted {
+
+  /// Sealed by the second engine under its link key: any head, any lengths.
+  func sealed() -> [UInt8]? {
+    guard let record = two.tables.record(1) else { return nil }
+    var bytes = [UInt8](repeating: 0, count: 15) + choices.array(choices.below(400))
+    let index = choices.u8() % 3
+    let head = choices.u8() & 1 == 0 ? choices.u8() : (3 + choices.u8() % 3) << 4 | record.pointee.currentPhase << 3
+    let (encrypted, tagged) = (13 + choices.below(bytes.count - 12), 15 + choices.below(bytes.count - 14))
+    let whole = choices.u8() & 3 != 0
+    bytes.withUnsafeMutableBufferPointer {
+      guard let p = $0.baseAddress else { return }
+      record.pointee.keys[Int(index)].seal(
+        p, head: head, detour: 0, encryptedEnd: whole && head >> 4 != 3 ? $0.count : whole ? 13 : encrypted,
+        taggedEnd: whole ? $0.count : tagged)
+    }
+    return bytes
+  }
+
+  /// A hello of the second engine's with any fields; three in four with those that are checked first.
+  func hello() -> [UInt8]? {
+    guard let record = two.tables.record(1) else { return nil }
+    let length = choices.u8() & 1 == 0 ? 56 : 56 + choices.below(300)
+    var bytes = [UInt8](repeating: 0, count: 15) + choices.array(length - 15)
+    if choices.u8() & 3 != 0 {
+      (bytes[16], bytes[17], bytes[54], bytes[55]) = (0, 20, UInt8(length >> 8), UInt8(length & 255))
+    }
+    bytes.withUnsafeMutableBufferPointer {
+      guard let p = $0.baseAddress else { return }
+      record.pointee.keys[Int(record.pointee.currentPhase)].seal(
+        p, head: FrameHead(.hello, phase: record.pointee.currentPhase).byte, detour: 0, encryptedEnd: 13,
+        taggedEnd: $0.count)
+    }
+    return bytes
+  }
+
+  func begin() {
+    one.portChanged(Wire.port, status(Wire.addresses.one, true, 1_500), at: now)
+    two.portChanged(Wire.port, status(Wire.addresses.two, true, 1_500), at: now)
+    let mutatesHandshake = choices.u8() & 1 == 1
+    pump(mutating: mutatesHandshake)
+    if !mutatesHandshake { pass(.milliseconds(60)) }
+  }
+
+  func step() {
     switch choices.u8() & 7 {
-    case 0: pass(.milliseconds(Int64(choices.u8())), &choices)
-    case 1: deliver(choices.array(choices.below(400)), to: &one, from: twoAddress)
-    case 2: deliver(choices.array(choices.below(400)), to: &one, from: MACAddress(UInt64(choices.u8())))
-    case 3:
-      // Sealed under the neighbour's key: any head, any lengths.
-      guard let record = two.tables.record(1) else { break }
-      var bytes = [UInt8](repeating: 0, count: 15) + choices.array(choices.below(400))
-      let index = choices.u8() % 3
-      let head = choices.u8() & 1 == 0 ? choices.u8() : (3 + choices.u8() % 3) << 4 | record.pointee.currentPhase << 3
-      let (encrypted, tagged) = (13 + choices.below(bytes.count - 12), 15 + choices.below(bytes.count - 14))
-      let whole = choices.u8() & 3 != 0
-      bytes.withUnsafeMutableBufferPointer {
-        guard let p = $0.baseAddress else { return }
-        record.pointee.keys[Int(index)].seal(
-          p, head: head, detour: 0, encryptedEnd: whole && head >> 4 != 3 ? $0.count : whole ? 13 : encrypted,
-          taggedEnd: whole ? $0.count : tagged)
-      }
-      deliver(bytes, to: &one, from: twoAddress)
-    case 4:
-      guard let record = two.tables.record(1) else { break }
-      let length = choices.u8() & 1 == 0 ? 56 : 56 + choices.below(300)
-      var bytes = [UInt8](repeating: 0, count: 15) + choices.array(length - 15)
-      if choices.u8() & 3 != 0 {
-        (bytes[16], bytes[17], bytes[54], bytes[55]) = (0, 20, UInt8(length >> 8), UInt8(length & 255))
-      }
-      bytes.withUnsafeMutableBufferPointer {
-        guard let p = $0.baseAddress else { return }
-        record.pointee.keys[Int(record.pointee.currentPhase)].seal(
-          p, head: FrameHead(.hello, phase: record.pointee.currentPhase).byte, detour: 0, encryptedEnd: 13,
-          taggedEnd: $0.count)
-      }
-      deliver(bytes, to: &one, from: twoAddress)
-    case 5: one.portChanged(port, status(oneAddress, choices.u8() & 1 == 1, Int(choices.u16())), at: now)
-    case 6: pump(&choices, mutating: true)
+    case 0: pass(.milliseconds(Int64(choices.u8())))
+    case 1: deliver(choices.array(choices.below(400)), toOne: true, from: Wire.addresses.two)
+    case 2: deliver(choices.array(choices.below(400)), toOne: true, from: MACAddress(UInt64(choices.u8())))
+    case 3: if let bytes = sealed() { deliver(bytes, toOne: true, from: Wire.addresses.two) }
+    case 4: if let bytes = hello() { deliver(bytes, toOne: true, from: Wire.addresses.two) }
+    case 5:
+      one.portChanged(
+        Wire.port, status(Wire.addresses.one, choices.u8() & 1 == 1, Int(choices.u16())), at: now)
+    case 6: pump(mutating: true)
     default: one.loopWasLate(by: .milliseconds(Int64(choices.u8())), at: now)
     }
-    pump(&choices, mutating: false)
+    pump()
     require(one.tables.numbers.count <= 8, "a port has at most eight neighbours")
   }
+}
+
+/// Each step of the input lets time pass, changes a frame under way, sends one from a stranger, or seals one.
+private func fuzzNeighbour(_ input: UnsafeBufferPointer<UInt8>) {
+  guard let members, let wire = try? Wire(members, Choices(bytes: copy(input))) else { fatalError("engines are made") }
+  wire.begin()
+  for _ in 0..<48 where !wire.choices.isExhausted { wire.step() }
 }
 
 private let beaconKeys = SigningKeyPair(seed: key(9))
@@ -189,7 +225,7 @@ private func fuzzBeacons(_ input: UnsafeBufferPointer<UInt8>) {
       engine.receive(bytes.span, from: adjacency, authenticated: choices.u8() & 1 == 1, at: now)
     case 4:
       let bytes = choices.array(choices.u8() & 3 == 0 ? choices.below(120) : Beacon.encodedSize)
-      do throws(WireError) { require(try Beacon(decoding: bytes.span).encode() == bytes, "a beacon is kept") } catch {}
+      if let beacon = try? Beacon(decoding: bytes.span) { require(beacon.encode() == bytes, "a beacon is kept") }
       engine.receive(bytes.span, from: adjacency, authenticated: choices.u8() & 1 == 1, at: now)
     case 5: engine.announceChange(at: now)
     default:

@@ -8,11 +8,11 @@ import CFuzz
 import Core
 import Crypto
 
-struct FuzzTarget {
+struct FuzzTarget: Sendable {
   let name: StaticString
   /// The longest input worth trying, bytes.
   let limit: Int
-  let run: (UnsafeBufferPointer<UInt8>) -> Void
+  let run: @Sendable (UnsafeBufferPointer<UInt8>) -> Void
 }
 
 nonisolated(unsafe) private var chosen: FuzzTarget?
@@ -38,15 +38,9 @@ nonisolated(unsafe) private var chosen: FuzzTarget?
     arguments.append(nil)
     let status = arguments.withUnsafeMutableBufferPointer {
       var start = $0.baseAddress
-      return withUnsafeMutablePointer(to: &start) { pointer in
-        pointer.withMemoryRebound(
-          to: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?.self, capacity: 1
-        ) {
-          LLVMFuzzerRunDriver(&count, $0) { bytes, count in
-            chosen?.run(UnsafeBufferPointer(start: bytes, count: count))
-            return 0
-          }
-        }
+      return LLVMFuzzerRunDriver(&count, &start) { bytes, count in
+        chosen?.run(UnsafeBufferPointer(start: bytes, count: count))
+        return 0
       }
     }
     if status != 0 { fatalError("libFuzzer ended with \(status)") }

@@ -12,7 +12,7 @@ let membershipTargets = [
   FuzzTarget(name: "store", limit: 8_192, run: fuzzStore),
 ]
 
-private let holder: Identity = {
+nonisolated(unsafe) private let holder: Identity = {
   var entropy = Entropy(seed: key(1))
   return Identity(entropy: &entropy)
 }()
