@@ -60,7 +60,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap")])
 }
 
-// Only in the ordinary mode: the host tool and the tests.
+let everyEngine: [Target.Dependency] = [
+  "Core", "Wire", "Crypto", "Membership", "Store", "Neighbour", "Beacon", "Topology", "Onion", "Session", "Bearer",
+]
+
+// Only in the ordinary mode: the host tools and the tests.
 let host: [Target] = [
   .target(name: "CLab"),
   module("LabKit", ["CLab"]),
@@ -82,10 +86,24 @@ let host: [Target] = [
     name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],
     path: "Tests/Simulator", swiftSettings: settings),
   tests("SimulationTests", ["Core", "Wire", "Membership", "Store", "Node", "Simulator"]),
+  module("InsiderKit", everyEngine + ["Node"]),
+  .executableTarget(
+    name: "Insider", dependencies: ["InsiderKit", "CLab", "Core", "Crypto", "Store"], swiftSettings: settings,
+    linkerSettings: [.linkedLibrary("sodium")]),
+  tests("FuzzTests", everyEngine + ["Node", "InsiderKit"]),
+]
+
+// Only with FUZZ in the environment (board/fuzz): it links with libFuzzer alone.
+let fuzzers: [Target] = [
+  .target(name: "CFuzz", path: "Tests/Fuzz/CFuzz"),
+  .executableTarget(
+    name: "Fuzz", dependencies: everyEngine + ["Node", "Runtime", "InsiderKit", "CFuzz"], path: "Tests/Fuzz/Fuzz",
+    swiftSettings: settings, linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap")]),
 ]
 
 let package = Package(
   name: "lifeline",
   products: [.executable(name: "Lifeline", targets: ["Lifeline"])],
   targets: ground + engines + upper + (embedded ? [] : host)
+    + (Context.environment["FUZZ"] == nil ? [] : fuzzers)
 )

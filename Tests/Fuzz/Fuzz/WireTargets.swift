@@ -1,0 +1,170 @@
+// Decoders of Wire, Topology and Runtime: values from bytes, and back to the same bytes.
+
+import Beacon
+import Core
+import InsiderKit
+import Onion
+import Topology
+import Wire
+
+@testable import Runtime
+
+let wireTargets = [
+  FuzzTarget(name: "messages", limit: 2_048, run: fuzzMessages),
+  FuzzTarget(name: "lsa", limit: 4_096, run: fuzzAdvertisements),
+  FuzzTarget(name: "ip", limit: 512, run: fuzzHeaders),
+  FuzzTarget(name: "json", limit: 2_048, run: fuzzJSON),
+  FuzzTarget(name: "control", limit: 4_096, run: fuzzControlProtocol),
+  FuzzTarget(name: "netlink", limit: 4_096, run: fuzzNetlink),
+]
+
+/// RELAY, ATTACH, TOWARD and every message of a session, chosen by the first byte.
+private func fuzzMessages(_ input: UnsafeBufferPointer<UInt8>) {
+  guard let first = input.first else { return }
+  let bytes = Array(input.dropFirst())
+  switch first % 7 {
+  case 0: fuzzRelay(bytes)
+  case 1: fuzzAttach(bytes)
+  case 2: fuzzToward(bytes)
+  case 3: fuzzRelayUp(bytes)
+  case 4: fuzzRelayDown(bytes)
+  case 5: fuzzWelcome(bytes)
+  default: fuzzReturnRoute(bytes)
+  }
+}
+
+// A function for each: in one, the optimizer of Swift 6.3.1 stops at the spans of arrays under typed errors.
+
+@inline(never)
+private func fuzzRelay(_ bytes: [UInt8]) {
+  guard let message = try? RelayMessage(decoding: bytes.span) else { return }
+  require(message.encode() == bytes, "a relay message is kept")
+}
+
+@inline(never)
+private func fuzzAttach(_ bytes: [UInt8]) {
+  guard let message = try? AttachRequest(decoding: bytes.span) else { return }
+  require(message.encode() == bytes, "an attach request is kept")
+}
+
+@inline(never)
+private func fuzzToward(_ bytes: [UInt8]) {
+  guard let message = try? TowardMessage(decoding: bytes.span) else { return }
+  require(message.encode() == bytes, "a toward message is kept")
+}
+
+@inline(never)
+private func fuzzRelayUp(_ bytes: [UInt8]) {
+  guard let message = try? RelayUp(decoding: bytes.span) else { return }
+  require(message.encode().dropFirst().elementsEqual(bytes), "RELAY UP is kept")
+}
+
+@inline(never)
+private func fuzzRelayDown(_ bytes: [UInt8]) {
+  guard let message = try? RelayDown(decoding: bytes.span) else { return }
+  require(message.encode().dropFirst().elementsEqual(bytes), "RELAY DOWN is kept")
+}
+
+@inline(never)
+private func fuzzWelcome(_ bytes: [UInt8]) {
+  guard let message = try? Welcome(decoding: bytes.span) else { return }
+  require(message.encode().dropFirst().elementsEqual(bytes), "WELCOME is kept")
+}
+
+@inline(never)
+private func fuzzReturnRoute(_ bytes: [UInt8]) {
+  guard let route = try? ReturnRoute(decoding: bytes.span) else { return }
+  let again = Array(route.encode().dropFirst())
+  guard let decoded = try? ReturnRoute(decoding: again.span) else { fatalError("a way back is read again") }
+  require(decoded == route, "a way back is kept")
+}
+
+@inline(never)
+private func fuzzAdvertisement(_ bytes: [UInt8]) -> LinkStateAdvertisement? {
+  guard let advertisement = try? LinkStateAdvertisement(decoding: bytes.span) else { return nil }
+  let encoded = advertisement.encode()
+  guard let again = try? LinkStateAdvertisement(decoding: encoded.span) else { fatalError("an LSA is read again") }
+  require(again == advertisement, "an LSA is kept")
+  return advertisement
+}
+
+/// Several LSAs, each with a length before it and from a component chosen by a byte, into one graph.
+private func fuzzAdvertisements(_ input: UnsafeBufferPointer<UInt8>) {
+  var choices = Choices(bytes: copy(input))
+  var graph = TopologyGraph(root: ComponentID(nonce(0)), nodeLimit: 4)
+  var now = Instant.zero
+  graph.installRoot(adjacencies: [
+    LinkStateAdvertisement.Adjacency(
+      number: 1, neighbour: ComponentID(nonce(1)), neighbourNumber: 1, frameSize: 1_500, cost: 10)
+  ])
+  while !choices.isExhausted {
+    let sender = ComponentID(nonce(choices.u8() & 7))
+    let bytes = choices.array(min(Int(choices.u16()), input.count))
+    now = now + .milliseconds(1)
+    if let advertisement = fuzzAdvertisement(bytes) { _ = graph.install(advertisement, from: sender, at: now) }
+    if choices.u8() & 1 == 1 { _ = graph.recompute() }
+    if choices.u8() & 7 == 7 { graph.remove(sender) }
+  }
+  _ = graph.recompute()
+  for i in 0..<8 as Range<UInt8> {
+    let id = ComponentID(nonce(i))
+    if let path = graph.path(to: id) {
+      require(path.links.count <= 64, "a path has at most 64 links")
+      _ = graph.alternate(to: id, avoiding: [path])
+    }
+    _ = graph.explain(to: id)
+  }
+}
+
+private func fuzzHeaders(_ input: UnsafeBufferPointer<UInt8>) {
+  let bytes = copy(input)
+  withExactBlock(bytes) { block, count in
+    let raw = UnsafeRawBufferPointer(start: block, count: count)
+    do throws(WireError) { _ = try IPv4Header(decoding: raw) } catch {}
+    do throws(WireError) { _ = try IPv6Header(decoding: raw) } catch {}
+    do throws(WireError) { _ = try TCPHeader(decoding: raw) } catch {}
+    do throws(WireError) { _ = try UDPHeader(decoding: raw) } catch {}
+    do throws(WireError) { _ = try ICMPHeader(decoding: raw) } catch {}
+    do throws(WireError) { _ = try VirtioNetHeader(decoding: raw) } catch {}
+    do throws(WireError) {
+      let layout = try IPLayout(UnsafeRawPointer(block), readable: count)
+      _ = layout.source(of: block)
+      _ = layout.destination(of: block)
+    } catch {}
+    do throws(WireError) {
+      _ = try trimTrailing(UnsafeMutableRawBufferPointer(start: block, count: count))
+    } catch {}
+    _ = InternetChecksum.of(block, count: count)
+  }
+  _ = ProbeReading(bytes)
+}
+
+/// Strict, and what it renders it reads again.
+private func fuzzJSON(_ input: UnsafeBufferPointer<UInt8>) {
+  do throws(JSONError) {
+    let value = try JSONValue(decoding: copy(input))
+    _ = JSONRendering.text(of: value)
+  } catch {}
+}
+
+/// The control socket's requests.
+private func fuzzControlProtocol(_ input: UnsafeBufferPointer<UInt8>) {
+  let bytes = copy(input)
+  guard let request = try? ControlProtocol.decode(bytes.span) else { return }
+  require(ControlProtocol.encode(request).dropFirst(4).elementsEqual(bytes), "a request is kept")
+}
+
+/// What the kernel says.
+private func fuzzNetlink(_ input: UnsafeBufferPointer<UInt8>) {
+  let bytes = copy(input)
+  var messages = NetlinkMessages(bytes, count: bytes.count)
+  while let message = messages.next() {
+    _ = message.errorCode
+    _ = LinkRecord(message)
+    _ = AddressRecord(message)
+    _ = RouteRecord(message)
+    _ = RuleRecord(message)
+    _ = FilterChain(message)
+    _ = FilterRule(message)
+  }
+}
