@@ -1,4 +1,5 @@
-// One program for all fuzzers: the first argument chooses the target, the rest are libFuzzer's. `--list` names them.
+// One program for all fuzzers: the first argument chooses the target, the rest are libFuzzer's. `--list` names them, and
+// `--seeds FOLDER VECTORS` writes what they begin with.
 //
 // A target is a function of the input's bytes alone: it makes its state anew each time, so that a saved input is all it
 // takes to repeat a crash. A Swift trap, an address that is not ours or an invariant that fails ends the process, and
@@ -26,6 +27,10 @@ nonisolated(unsafe) private var chosen: FuzzTarget?
     let words = CommandLine.arguments
     guard words.count > 1, words[1] != "--list" else {
       for target in targets { print("\(target.name) \(target.limit)") }
+      return
+    }
+    if words[1] == "--seeds", words.count == 4 {
+      do { try Seeds.write(to: words[2], vectors: words[3]) } catch { fatalError("seeds are not written: \(error)") }
       return
     }
     guard let target = targets.first(where: { $0.name.description == words[1] }) else {
