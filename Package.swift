@@ -87,9 +87,6 @@ let host: [Target] = [
     path: "Tests/Simulator", swiftSettings: settings),
   tests("SimulationTests", ["Core", "Wire", "Membership", "Store", "Node", "Simulator"]),
   module("InsiderKit", everyEngine + ["Node"]),
-  .executableTarget(
-    name: "Insider", dependencies: ["InsiderKit", "CLab", "Core", "Crypto", "Store"], swiftSettings: settings,
-    linkerSettings: [.linkedLibrary("sodium")]),
   tests("FuzzTests", everyEngine + ["Node", "InsiderKit"]),
 ]
 
