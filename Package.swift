@@ -19,7 +19,7 @@ let ground: [Target] = [
   .target(
     name: "CSystem",
     cSettings: (Context.environment["LIFELINE_COMMIT"].map { [.define("LIFELINE_COMMIT", to: "\"\($0)\"")] } ?? [])
-      + (embedded ? [.define("LIFELINE_LEAN_LIBC")] : [])),
+      + (embedded ? [.define("LIFELINE_MUSL")] : [])),
   .systemLibrary(name: "CSodium", path: "Sources/CSodium"),
   .systemLibrary(name: "CCap", path: "Sources/CCap"),
   module("Core", []),

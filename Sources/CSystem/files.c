@@ -113,7 +113,7 @@ int32_t cs_kernel_entropy(void *bytes, size_t count) {
 }
 
 const char *cs_error_text(int32_t code) {
-  const char *text = strerrordesc_np(code);
+  const char *text = strerror(code);
   return text ? text : "unknown error";
 }
 

@@ -1,7 +1,7 @@
 // The run directory: its lock and the control socket.
 #define _GNU_SOURCE
 #include "csystem_local.h"
-#include "lean_libc.h"
+#include "decimal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ static int32_t holder_of(int fd) {
   ssize_t n = pread(fd, text, sizeof text - 1, 0);
   if (n <= 0) return 0;
   text[n] = 0;
-  return (int)cs_parse_decimal(text, NULL);
+  return atoi(text);
 }
 
 int32_t cs_pid_lock(const char *path, int32_t *holder) {
@@ -46,7 +46,7 @@ int32_t cs_pid_lock(const char *path, int32_t *holder) {
     if (fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
         ours.st_dev == there.st_dev) {
       char text[24];
-      size_t length = cs_format_decimal(text, getpid());
+      size_t length = format_decimal(text, getpid());
       text[length++] = '\n';
       if (ftruncate(fd, 0) < 0 || pwrite(fd, text, length, 0) != (ssize_t)length) {
         int code = errno;

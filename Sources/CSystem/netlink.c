@@ -1,7 +1,6 @@
 // Netlink sockets, the probe's sockets and small files. Messages are built and read in Swift.
 #define _GNU_SOURCE
 #include "csystem_net.h"
-#include "lean_libc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -147,7 +146,8 @@ int64_t cs_probe_receive(int32_t fd, void *bytes, size_t count) {
 }
 
 int32_t cs_net_index(const char *name) {
-  return cs_index_of_interface(name);
+  unsigned index = if_nametoindex(name);
+  return index == 0 ? -ENODEV : (int32_t)index;
 }
 
 int32_t cs_net_file_read(const char *path, void *bytes, size_t count) {

@@ -1,7 +1,6 @@
 // Packet sockets: one an interface, ETH_P_ALL with a classic BPF filter, frames in batches.
 #define _GNU_SOURCE
 #include "csystem_packet.h"
-#include "lean_libc.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef PACKET_IGNORE_OUTGOING
@@ -88,6 +88,8 @@ int64_t cs_packet_drops(int32_t fd) {
   return statistics.tp_drops;
 }
 
+// The batches go to the kernel directly: musl's sendmmsg is a loop of sendmsg. Its msghdr is the kernel's as long as the
+// padding is zero, which calloc sees to.
 struct cs_batch {
   struct mmsghdr messages[CS_BATCH_FRAMES];
   struct iovec vectors[CS_BATCH_FRAMES];
@@ -111,8 +113,8 @@ void cs_batch_set(cs_batch *batch, int32_t place, uint8_t *bytes, uint32_t lengt
 }
 
 int32_t cs_batch_receive(int32_t fd, cs_batch *batch, int32_t count) {
-  int n = recvmmsg(fd, batch->messages, (unsigned)count, MSG_DONTWAIT, NULL);
-  return n < 0 ? -errno : n;
+  long n = syscall(SYS_recvmmsg, fd, batch->messages, (unsigned)count, MSG_DONTWAIT, NULL);
+  return n < 0 ? -errno : (int32_t)n;
 }
 
 uint32_t cs_batch_length(const cs_batch *batch, int32_t place) {
@@ -121,10 +123,11 @@ uint32_t cs_batch_length(const cs_batch *batch, int32_t place) {
 }
 
 int32_t cs_batch_send(int32_t fd, cs_batch *batch, int32_t count) {
-  int n = sendmmsg(fd, batch->messages, (unsigned)count, MSG_DONTWAIT);
-  return n < 0 ? -errno : n;
+  long n = syscall(SYS_sendmmsg, fd, batch->messages, (unsigned)count, MSG_DONTWAIT);
+  return n < 0 ? -errno : (int32_t)n;
 }
 
 int32_t cs_interface_index(const char *name) {
-  return cs_index_of_interface(name);
+  unsigned index = if_nametoindex(name);
+  return index == 0 ? -ENODEV : (int32_t)index;
 }

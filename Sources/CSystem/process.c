@@ -1,8 +1,8 @@
 // Arguments, clock, privileges: process-wide calls.
 #define _GNU_SOURCE
 #include "csystem.h"
-#include "lean_libc.h"
 #include "csystem_process.h"
+#include "decimal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,12 +29,27 @@
 static int saved_argc;
 static char **saved_argv;
 
+#ifdef __GLIBC__
 // glibc hands argc, argv and envp to constructors, in static programs too.
 __attribute__((constructor)) static void save_arguments(int argc, char **argv, char **envp) {
   (void)envp;
   saved_argc = argc;
   saved_argv = argv;
 }
+#else
+// The kernel lays argc, argv and envp down one behind the other: backwards from envp, over argv's closing null, to the
+// word that is the count of what was passed. No pointer is as small as a count.
+__attribute__((constructor)) static void save_arguments(void) {
+  char **argument = environ - 1;
+  intptr_t count = 0;
+  while ((intptr_t)argument[-1] != count) {
+    argument--;
+    count++;
+  }
+  saved_argc = (int)count;
+  saved_argv = argument;
+}
+#endif
 
 int32_t cs_argc(void) { return saved_argc; }
 const char *cs_argv(int32_t index) { return index >= 0 && index < saved_argc ? saved_argv[index] : NULL; }
@@ -80,9 +96,9 @@ int32_t cs_log_is_journal(void) {
   const char *stream = getenv("JOURNAL_STREAM");
   struct stat s;
   if (!stream || fstat(STDERR_FILENO, &s) < 0) return 0;
-  const char *end;
-  if (cs_parse_decimal(stream, &end) != s.st_dev || *end != ':') return 0;
-  return cs_parse_decimal(end + 1, NULL) == s.st_ino;
+  char *end;
+  if (strtoull(stream, &end, 10) != s.st_dev || *end != ':') return 0;
+  return strtoull(end + 1, NULL, 10) == s.st_ino;
 }
 
 int64_t cs_resident_kib(void) {
@@ -96,14 +112,15 @@ int64_t cs_resident_kib(void) {
   text[n] = 0;
   // The second number: resident pages.
   const char *second = strchr(text, ' ');
-  return second ? (int64_t)cs_parse_decimal(second, NULL) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
+  return second ? (int64_t)strtoul(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : -EIO;
 }
 
 int32_t cs_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0; }
 
 int32_t cs_schedule_fifo(int32_t priority) {
   struct sched_param p = {.sched_priority = priority};
-  return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &p) < 0 ? -errno : 0;
+  // musl's sched_setscheduler always refuses.
+  return syscall(SYS_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &p) < 0 ? -errno : 0;
 }
 
 int32_t cs_timer_slack(uint64_t nanoseconds) {
@@ -118,7 +135,7 @@ int32_t cs_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_ONFAULT) < 0 ? 
 
 int32_t cs_oom_score(int32_t adjustment) {
   char text[24];
-  size_t length = cs_format_decimal(text, adjustment);
+  size_t length = format_decimal(text, adjustment);
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
   int32_t result = write(fd, text, length) < 0 ? -errno : 0;

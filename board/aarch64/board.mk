@@ -1,4 +1,4 @@
-# 64-bit Arm Linux boards, cross-compiled: the toolchain's bare-metal Embedded library, Debian's arm64 libc below it.
+# 64-bit Arm Linux boards, cross-compiled: the toolchain's bare-metal Embedded library, Debian's arm64 musl below it.
 TRIPLE := aarch64-none-none-elf
 # Bytes of the stripped binary, at most (1.5 MiB).
 SIZE_BUDGET := 1572864
@@ -6,4 +6,4 @@ SIZE_BUDGET := 1572864
 EMULATOR := qemu-aarch64-static
 # Debian's name for the architecture, and what board/sysroot unpacks of it.
 SYSROOT_ARCH := arm64
-SYSROOT_PACKAGES := libsodium-dev libcap-dev libc6-dev linux-libc-dev libcrypt-dev libgcc-12-dev
+SYSROOT_PACKAGES := musl-dev libsodium-dev libcap-dev linux-libc-dev libgcc-12-dev

@@ -1,6 +1,6 @@
 # x86_64 servers, switch control processors and PCs: the machine that builds is of the same kind.
-# Empty: SwiftPM's own triple.
-TRIPLE :=
+# The toolchain's bare-metal Embedded library, Debian's musl below it.
+TRIPLE := x86_64-unknown-none-elf
 # Bytes of the stripped binary, at most (1.5 MiB).
 SIZE_BUDGET := 1572864
 # Runs the binary on the machine that builds; empty: nothing is needed.
