@@ -1,6 +1,7 @@
 // `lab bench`: the bearer beside fastd, the fastest userland tunnel of its kind, in one sitting: the networks are built one
 // after the other, in turn, and each figure is the median of its runs. Compare ratios, not absolute figures of two days.
 
+import CLab
 import Foundation
 import LabKit
 
@@ -21,6 +22,9 @@ struct Bench {
   private let runs: Int
   private let seconds: Double
   private let hops: [Int]
+  /// Frames of the limit: bytes of a full one, and of one with a small datagram.
+  private static let fullFrame = 1450
+  private static let smallFrame = 100
   /// `lifeline` or `fastd`: measure that one alone.
   private let only: String?
 
@@ -41,10 +45,12 @@ struct Bench {
     for hops in hops {
       var ours: [BearerFigures] = []
       var peers: [BearerFigures] = []
+      var limits: [BearerFigures] = []
       for run in 1...runs {
         if only != "fastd" {
           ours.append(try measureLifeline(hops: hops))
           show("lifeline", hops, run, ours[run - 1])
+          if hops == 1 { limits.append(try measureLimit()) }
         }
         guard hasPeer else { continue }
         peers.append(try measureFastd(hops: hops))
@@ -55,6 +61,10 @@ struct Bench {
       report("processor s a Gbit", ours, peers, \.processorSecondsPerGigabit)
       report("64-byte UDP, 1000/s", ours, peers, \.smallKilopackets)
       report("round trip, ms", ours, peers, \.roundTrip)
+      if !limits.isEmpty {
+        report("TCP, one stream, Mbit/s", ours, limits, \.tcpMegabits, of: "limit")
+        report("64-byte UDP, 1000/s", ours, limits, \.smallKilopackets, of: "limit")
+      }
       print("")
     }
     return 0
@@ -69,12 +79,13 @@ struct Bench {
   }
 
   private func report(
-    _ name: String, _ ours: [BearerFigures], _ peers: [BearerFigures], _ value: (BearerFigures) -> Double
+    _ name: String, _ ours: [BearerFigures], _ peers: [BearerFigures], _ value: (BearerFigures) -> Double,
+    of peer: String = "fastd"
   ) {
     let mine = median(ours.map(value))
     guard !peers.isEmpty else { return print(String(format: "  %@ %10.3f", padded(name, 26), mine)) }
     let theirs = median(peers.map(value))
-    print(String(format: "  %@ %10.3f   fastd %10.3f   ratio %.2f", padded(name, 26), mine, theirs, mine / theirs))
+    print(String(format: "  %@ %10.3f   %@ %10.3f   ratio %.2f", padded(name, 26), mine, peer, theirs, mine / theirs))
   }
 
   // MARK: The two networks
@@ -147,6 +158,25 @@ struct Bench {
     }
     return try measure(
       laboratory, from: laboratory.authority.namespace, to: address, in: far.namespace, processes: processes)
+  }
+
+  /// The limit on one link: batches between two packet sockets, no TUN, no cryptography, frames as long as the bearer's.
+  private func measureLimit() throws -> BearerFigures {
+    let laboratory = try Laboratory(.chain(2), binary: binary)
+    defer { for thing in laboratory.close() { Lab.write("lab: left behind: \(thing)\n") } }
+    let (a, b) = laboratory.linkEnds[0]
+    func rate(_ bytes: Int) throws -> Double {
+      var rate = 0.0
+      func network(_ end: LinkEnd) -> String { "/run/netns/\(laboratory.nodes[end.node].namespace)" }
+      let result = lab_packet_rate(
+        network(a), a.interface, network(b), b.interface, bytes, Int32(seconds * 1000), &rate)
+      guard result == 0 else { throw LabError.expectation("packet sockets: \(String(cString: strerror(-result)))") }
+      return rate
+    }
+    var figures = BearerFigures()
+    figures.tcpMegabits = try rate(Self.fullFrame) * Double(Self.fullFrame) * 8 / 1e6
+    figures.smallKilopackets = try rate(Self.smallFrame) / 1000
+    return figures
   }
 
   // MARK: Measuring

@@ -15,6 +15,12 @@ int lab_leave_network(int saved);
 /// A packet socket on `interface` of the calling thread's namespace that sees every frame; `outgoing` as well when not 0.
 int lab_packet_socket(const char *interface, int outgoing);
 
+/// Sends frames of `frame_bytes` (14 to 9018) for `milliseconds` from the packet socket of one namespace's interface to
+/// another's as fast as they go, in batches, one thread a side; `frames_a_second` is what arrived.
+int lab_packet_rate(
+    const char *from, const char *out, const char *to, const char *in, size_t frame_bytes, int milliseconds,
+    double *frames_a_second);
+
 /// Starts `argv` (looked up in PATH) in a process group of its own, with no descriptor above 2 and every signal as at
 /// start-up. Returns the process's number.
 int lab_spawn(char *const argv[], char *const environment[], int in, int out, int error);
