@@ -70,6 +70,8 @@ let host: [Target] = [
   module("LabKit", ["CLab"]),
   .executableTarget(name: "Lab", dependencies: ["LabKit", "CLab"], swiftSettings: settings),
   .testTarget(name: "SystemTests", dependencies: ["LabKit"], swiftSettings: settings),
+  .target(
+    name: "TestSupport", dependencies: ["Core", "Crypto"], path: "Tests/TestSupport", swiftSettings: settings),
   tests("CoreTests", ["Core"]),
   tests("WireTests", ["Core", "Wire"]),
   tests("CryptoTests", ["Core", "Crypto"]),
@@ -77,10 +79,10 @@ let host: [Target] = [
   tests("StoreTests", ["Core", "Wire", "Crypto", "Membership", "Store"]),
   tests("BearerTests", ["Core", "Wire", "Bearer"]),
   tests("NeighbourTests", ["Core", "Wire", "Crypto", "Membership", "Neighbour"]),
-  tests("BeaconTests", ["Core", "Wire", "Crypto", "Membership", "Beacon"]),
-  tests("TopologyTests", ["Core", "Wire", "Topology"]),
-  tests("OnionTests", ["Core", "Wire", "Crypto", "Onion"]),
-  tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session"]),
+  tests("BeaconTests", ["Core", "Wire", "Crypto", "Membership", "Beacon", "TestSupport"]),
+  tests("TopologyTests", ["Core", "Wire", "Topology", "TestSupport"]),
+  tests("OnionTests", ["Core", "Wire", "Crypto", "Onion", "TestSupport"]),
+  tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session", "TestSupport"]),
   tests("RuntimeTests", ["Core", "Wire", "CSystem", "Runtime"]),
   .target(
     name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],

@@ -1,5 +1,6 @@
 import Core
 import Crypto
+import TestSupport
 import Testing
 
 @testable import Beacon

@@ -3,26 +3,10 @@
 import Core
 import Crypto
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Beacon
-
-/// Lines "name hexadecimal" of a file under Tests/Vectors.
-func vectors(_ file: String, at here: String = #filePath) throws -> [String: [UInt8]] {
-  let folder = URL(fileURLWithPath: here).deletingLastPathComponent().deletingLastPathComponent()
-  let text = try String(contentsOf: folder.appendingPathComponent("Vectors/\(file)"), encoding: .utf8)
-  var found: [String: [UInt8]] = [:]
-  for line in text.split(separator: "\n") where !line.hasPrefix("#") {
-    let words = line.split(separator: " ")
-    try #require(words.count == 2)
-    let value: [UInt8] = try #require(bytes(hexadecimal: words[1].utf8))
-    found[String(words[0])] = value
-  }
-  return found
-}
-
-func bytes32(_ array: [UInt8]) -> Bytes32 { array.withUnsafeBufferPointer { Bytes32(loadingFrom: $0.baseAddress!) } }
-func bytes16(_ array: [UInt8]) -> Bytes16 { array.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) } }
 
 let home = bytes16(Array(repeating: 0x6e, count: 16))
 
@@ -107,18 +91,4 @@ extension BeaconEngine {
     }
     return drained
   }
-}
-
-/// SplitMix64: the same numbers for the same seed everywhere.
-struct Generator: RandomNumberGenerator {
-  var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-  mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 }

@@ -2,6 +2,7 @@
 
 import Core
 import Crypto
+import TestSupport
 import Testing
 
 @testable import Onion

@@ -3,6 +3,7 @@
 
 import Core
 import Crypto
+import TestSupport
 import Testing
 
 @testable import Onion

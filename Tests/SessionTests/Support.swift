@@ -3,39 +3,10 @@
 import Core
 import Crypto
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Session
-
-/// Lines "name hexadecimal" of a file under Tests/Vectors.
-func vectors(_ file: String, at here: String = #filePath) throws -> [String: [UInt8]] {
-  let folder = URL(fileURLWithPath: here).deletingLastPathComponent().deletingLastPathComponent()
-  let text = try String(contentsOf: folder.appendingPathComponent("Vectors/\(file)"), encoding: .utf8)
-  var found: [String: [UInt8]] = [:]
-  for line in text.split(separator: "\n") where !line.hasPrefix("#") {
-    let words = line.split(separator: " ")
-    try #require(words.count == 2)
-    let value: [UInt8] = try #require(bytes(hexadecimal: words[1].utf8))
-    found[String(words[0])] = value
-  }
-  return found
-}
-
-func seeded(_ seed: UInt64) -> Entropy {
-  var key = Bytes32()
-  key.withMutableBytes { p in for i in 0..<8 { p[i] = UInt8(truncatingIfNeeded: seed >> UInt64(8 * i)) } }
-  return Entropy(seed: key)
-}
-
-func bytes16(_ array: [UInt8]) -> Bytes16 {
-  precondition(array.count == 16)
-  return array.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) }
-}
-
-func bytes32(_ array: [UInt8]) -> Bytes32 {
-  precondition(array.count == 32)
-  return array.withUnsafeBufferPointer { Bytes32(loadingFrom: $0.baseAddress!) }
-}
 
 /// Who is to talk to whom; each field may be changed to see it refused.
 struct Meeting {

@@ -1,6 +1,7 @@
 // Paths of random networks against the reference, and the answers to "why this path".
 
 import Core
+import TestSupport
 import Testing
 import Topology
 
