@@ -83,7 +83,7 @@ let host: [Target] = [
   tests("TopologyTests", ["Core", "Wire", "Topology", "TestSupport"]),
   tests("OnionTests", ["Core", "Wire", "Crypto", "Onion", "TestSupport"]),
   tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session", "TestSupport"]),
-  tests("RuntimeTests", ["Core", "Wire", "CSystem", "Runtime"]),
+  tests("RuntimeTests", ["Core", "Wire", "CLab", "Runtime"]),
   .target(
     name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],
     path: "Tests/Simulator", swiftSettings: settings),

@@ -1,4 +1,3 @@
-import CSystem
 import Core
 import Foundation
 import Testing
@@ -20,20 +19,29 @@ private func words(_ text: String) -> [[UInt8]] { text.split(separator: " ").map
 private final class RawClient {
   let descriptor: Int32
   init(_ directory: [UInt8]) {
-    descriptor = (directory + Array("/control".utf8) + [0]).withUnsafeBufferPointer {
-      $0.withMemoryRebound(to: CChar.self) { cs_local_connect($0.baseAddress!) }
+    descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: directory + Array("/control".utf8)) }
+    let result = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
     }
+    #expect(result == 0)
     _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
   }
-  deinit { cs_close(descriptor) }
+  deinit { close(descriptor) }
 
-  func send(_ bytes: [UInt8]) { #expect(cs_send(descriptor, bytes, bytes.count) == Int64(bytes.count)) }
+  func send(_ bytes: [UInt8]) {
+    #expect(Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+  }
 
   /// Nil at the end of the connection, empty when there is nothing.
   func receive() -> [UInt8]? {
     var chunk = [UInt8](repeating: 0, count: 1 << 16)
-    let count = cs_receive(descriptor, &chunk, chunk.count)
-    return count == 0 || count == -104 ? nil : count < 0 ? [] : Array(chunk[..<Int(count)])
+    let count = recv(descriptor, &chunk, chunk.count, 0)
+    return count == 0 || count < 0 && errno == ECONNRESET ? nil : count < 0 ? [] : Array(chunk[..<count])
   }
 }
 
@@ -201,7 +209,7 @@ struct ControlTests {
       do {
         let first = try RunDirectory(path)
         guard case .held(let process)? = tryAgain() else { throw Refused(what: "a second instance ran", errno: 0) }
-        #expect(process == cs_process_id())
+        #expect(process == getpid())
         #expect(first.path == path)
       }
       #expect(tryAgain() == nil)

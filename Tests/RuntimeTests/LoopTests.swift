@@ -1,4 +1,4 @@
-import CSystem
+import CLab
 import Core
 import Foundation
 import Testing
@@ -217,17 +217,13 @@ struct RawSender {
   let descriptor: Int32
 
   init(_ name: String) throws {
-    var options = cs_packet_options()
-    options.ethertype = 0xffff
-    options.buffer_bytes = 1 << 20
-    descriptor = cs_packet_open(cs_interface_index(name), &options)
+    descriptor = lab_packet_socket(name, 0)
     if descriptor < 0 { throw Refused(what: "packet socket", errno: -descriptor) }
   }
 
   func send(etherType: [UInt8], _ payload: [UInt8]) {
     let padding = [UInt8](repeating: 0, count: 46 - payload.count)
     let frame: [UInt8] = [1, 0x80, 0xc2, 0, 0, 0x0e, 2, 2, 3, 4, 5, 6] + etherType + payload + padding
-    let count = cs_write(descriptor, frame, frame.count)
-    #expect(count == Int64(frame.count))
+    #expect(write(descriptor, frame, frame.count) == frame.count)
   }
 }

@@ -1,6 +1,5 @@
 // Runs a test's body on a thread with a network namespace of its own, which vanishes with the thread.
 
-import CSystem
 import Core
 import Foundation
 import Glibc
