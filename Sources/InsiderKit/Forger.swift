@@ -164,12 +164,12 @@ public struct Forger {
         RelayUp(
           adjacency: choices.u16(), neighbour: authority(node, &choices), linked: choices.u8() & 1 == 1, relay: relayed
         ).encode()
-    case 3: bytes = [ControlType.keep.rawValue]
+    case 3: bytes = [ControlType.renewed.rawValue]
     default: bytes = [choices.u8() & 15] + choices.array(choices.below(200))
     }
     if choices.u8() & 1 == 1 { bytes = choices.mutated(bytes, limit: 1_000) }
     // A goodbye would end the session that everything here is sealed with; now and then one may.
-    if bytes.first == ControlType.goodbye.rawValue, choices.u8() != 1 { bytes[0] = ControlType.keep.rawValue }
+    if bytes.first == ControlType.goodbye.rawValue, choices.u8() != 1 { bytes[0] = ControlType.renewed.rawValue }
     return bytes
   }
 

@@ -114,7 +114,7 @@ struct ControlCommand {
 }
 
 enum ControlVerb: CaseIterable {
-  case status, nodes, links, neighbours, routes, events, accept, forget, counters
+  case status, nodes, links, neighbours, routes, events, accept, forget, rekey, counters
 
   var usage: String {
     switch self {
@@ -126,6 +126,7 @@ enum ControlVerb: CaseIterable {
     case .events: "events [--follow]"
     case .accept: "accept DIR [--yes | --expect ID [--name NAME]]"
     case .forget: "forget NODE"
+    case .rekey: "rekey [NODE]"
     case .counters: "counters"
     }
   }
@@ -143,7 +144,7 @@ enum ControlVerb: CaseIterable {
     let isOption = words.map { $0.starts(with: "-".utf8) }
     switch self {
     case .status, .nodes, .links, .neighbours, .counters: return words.isEmpty
-    case .routes: return words.count <= 1 && !isOption.contains(true)
+    case .routes, .rekey: return words.count <= 1 && !isOption.contains(true)
     case .forget: return words.count == 1 && !isOption[0]
     case .events: return words.isEmpty || (words.count == 1 && words.first!.elementsEqual("--follow".utf8))
     case .accept: return !words.isEmpty && !isOption[0] && ControlVerb.acceptOptions(words.dropFirst())

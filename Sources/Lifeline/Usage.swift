@@ -41,6 +41,7 @@ enum Usage {
       accept DIR [--yes|--expect ID]
                                   list the sealed records on the USB key DIR; take in all, or one
       forget NODE                 give up a member that will not come back
+      rekey [NODE]                new session keys with every member, or with one
       counters                    everything that is counted
     --run DIR   the run directory of the node (default /run/lifeline)
     --json      print the JSON document as it is

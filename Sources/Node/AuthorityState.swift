@@ -30,11 +30,15 @@ final class AuthorityState {
   var size = OnionSize(code: 0)
   /// When paths are computed anew; `never` when nothing changed.
   var recomputeDue = Instant.never
+  /// When to look which sessions' keys are due for renewal.
+  var renewalDue = Instant.zero
   /// Challenges under way, by channel number.
   var challenged: [UInt32] = []
 
   /// Links that change together are computed together.
   static let recomputeDelay = Duration.milliseconds(2)
+  /// What a full stream did not take is tried again.
+  static let retryDelay = Duration.milliseconds(100)
 
   init(index: Int, root: ComponentID, entropy: inout Entropy) {
     self.index = index
@@ -53,11 +57,17 @@ final class AuthorityState {
     return x ^ (x >> 16)
   }
 
+  /// An SPI no longer names this channel's session.
+  func forget(spi: UInt32, of channel: Channel) {
+    if bySPI[spi] == channel.number, admissions[channel.number]?.spi != spi { bySPI[spi] = nil }
+  }
+
   /// Forgets a channel's addresses and routes; its number stays taken for this run.
   func remove(_ channel: Channel) {
     byID[channel.peer] = nil
     byIPv4[channel.ipv4] = nil
     byInterfaceID[channel.interfaceID] = nil
+    if let previous = channel.previousSession { forget(spi: previous.keys.spi, of: channel) }
     if let admission = admissions[channel.number] {
       bySPI[admission.spi] = nil
       for route in admission.returnRoutes { returnRoutes[route] = nil }
@@ -67,7 +77,7 @@ final class AuthorityState {
   }
 
   var nextDeadline: Instant? {
-    var deadline: Instant? = recomputeDue == .never ? nil : recomputeDue
+    var deadline: Instant? = min(recomputeDue, renewalDue)
     for number in challenged {
       if let due = admissions[number]?.challengeDue { deadline = earlier(deadline, due) }
     }
@@ -83,7 +93,14 @@ final class Admission {
   var challengeAttempts = 0
   var challengedAt = Instant.zero
   var spi: UInt32 = 0
-  /// R of the ways back given out, the newest last; three stay good.
+  /// The component's nonce that the session was made with.
+  var sessionNonce = Bytes16()
+  /// A renewal under way: its first message has been given to the stream.
+  var renewal: SessionChallenge?
+  var renewalBegan = Instant.zero
+  /// When the session's keys are to be replaced.
+  var renewalDue = Instant.never
+  /// R of the ways back given out, the newest last. The one in use stays good with all newer ones, and at least three.
   var returnRoutes: [UInt32] = []
   var path: TopologyPath?
   /// A route must be laid anew though the path is the same: a hop has a new key, or the counter is worn out.
@@ -92,6 +109,7 @@ final class Admission {
   var opening: [UInt8] = []
 
   static let returnRoutesKept = 3
+  static let returnRoutesLimit = 16
   /// 8 sendings: 50, 100, 200 … ms, about 6 s.
   static let challengeLimit = 8
 }

@@ -39,9 +39,15 @@ final class Channel {
   var session: SecureSession?
   /// The one before, for frames under way; dropped after a while.
   var previousSession: SecureSession?
-  var previousEnds = Instant.zero
+  var previousEnds = Instant.never
+  /// A frame under the present keys has come.
+  var isProved = false
   /// Component: agreed but not yet proved by a first end-to-end frame.
   var pendingSession: SecureSession?
+  /// The pending one renews the present one, or else it begins anew.
+  var pendingIsRenewal = false
+  /// Until then a pending one is kept.
+  var pendingEnds = Instant.never
 
   var stream = ControlStream()
   var carrier = Carrier.none
@@ -56,6 +62,10 @@ final class Channel {
   var pathHops = 0
   var lastHeard = Instant.zero
   var sessionSince = Instant.zero
+  /// When the present keys were made.
+  var keysSince = Instant.zero
+  /// MA: R of the way back that the last frame came by.
+  var lastReturnRoute: UInt32 = 0
   var classifier = TrafficClassifier(startingAt: .zero)
 
   var packetsOut: UInt64 = 0
@@ -73,8 +83,12 @@ final class Channel {
   func adopt(_ fresh: SecureSession, at now: Instant) {
     previousSession = session
     previousEnds = now + .seconds(5)
+    isProved = false
     session = fresh
     pendingSession = nil
+    pendingEnds = .never
+    pendingIsRenewal = false
+    keysSince = now
     stream = ControlStream()
     route = nil
     lastHeard = now

@@ -57,13 +57,18 @@ public struct Node: Personality, ~Copyable {
   var persistIsDue = false
   var counters = NodeCounters()
   let startedAt: Instant
+  let renewal: SessionRenewal
   /// Until then frames are sent while the process ends.
   var isEnding = false
 
   /// - Parameters:
   ///   - contents: the store; its boot count is raised, which is the first thing to be written.
   ///   - seed: 32 bytes of the kernel's entropy, or of a simulator's.
-  public init(contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant) {
+  ///   - renewal: when an MA has its sessions get new keys.
+  public init(
+    contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant,
+    renewal: SessionRenewal = SessionRenewal()
+  ) {
     let descriptor = contents.descriptor
     self.pool = pool
     self.contents = contents
@@ -71,6 +76,7 @@ public struct Node: Personality, ~Copyable {
     identity = contents.identity
     entropy = Entropy(seed: seed)
     startedAt = now
+    self.renewal = renewal
     authorityIndex = contents.authorityIndex.map { Int($0) }
     neighbour = NeighbourEngine(
       configuration: NeighbourConfiguration(
@@ -127,6 +133,8 @@ struct NodeCounters {
   var bearerInvalid: UInt64 = 0
   var strangersRefused: UInt64 = 0
   var memberLimit: UInt64 = 0
+  var sessionsRenewed: UInt64 = 0
+  var attachOld: UInt64 = 0
 }
 
 extension Node {
@@ -214,7 +222,11 @@ extension Node {
     }
     for uplink in uplinks { tendUplink(uplink, at: now) }
     if authority != nil { tendAuthority(at: now) }
-    for channel in channels { pump(channel, at: now) }
+    relay.expireKeys(at: now)
+    for channel in channels {
+      expireKeys(channel, at: now)
+      pump(channel, at: now)
+    }
     drainBeacon(at: now)
     setControlDeadline(at: now)
   }
@@ -292,7 +304,12 @@ extension Node {
   mutating func setControlDeadline(at now: Instant) {
     var deadline: Instant?
     for uplink in uplinks { deadline = earlier(deadline, uplink.nextDeadline) }
-    for channel in channels where channel.session != nil { deadline = earlier(deadline, channel.stream.nextDeadline) }
+    for channel in channels where channel.session != nil {
+      deadline = earlier(deadline, channel.stream.nextDeadline)
+      deadline = earlier(deadline, channel.keysEnd)
+    }
+    deadline = earlier(deadline, relay.nextDeadline)
+    if deadline == .never { deadline = nil }
     if let authority { deadline = earlier(deadline, authority.nextDeadline) }
     deadline = earlier(deadline, reassemblyDeadline)
     // A deadline that is due already is due in a moment: what could be done now was done.

@@ -62,6 +62,7 @@ extension Node {
       sendChallenge(channels[Int(number)], admission, at: now)
     }
     authority.challenged.removeAll { authority.admissions[$0]?.challenge == nil }
+    tendRenewals(at: now)
     if now >= authority.recomputeDue {
       authority.recomputeDue = .never
       layRoutes(at: now)
@@ -120,6 +121,11 @@ extension Node {
       counters.strangersRefused &+= 1
       return
     }
+    // The component makes a new nonce when it takes a session into use: this one is late, or somebody repeats it.
+    if request.nonce == admission.sessionNonce, channel.session != nil, channel.isProved {
+      counters.attachOld &+= 1
+      return
+    }
     admission.challengeCarrier = carrier
     if let challenge = admission.challenge, challenge.nonce == request.nonce {
       if now - admission.challengedAt >= .milliseconds(20) { admission.challengeDue = now }
@@ -140,7 +146,7 @@ extension Node {
     }
   }
 
-  private mutating func freshSPI() -> UInt32 {
+  mutating func freshSPI() -> UInt32 {
     var spi = entropy.u32()
     while spi == 0 || authority?.bySPI[spi] != nil { spi = entropy.u32() }
     return spi
@@ -180,6 +186,7 @@ extension Node {
         return
       }
       admission.challenge = nil
+      admission.sessionNonce = nonce
       authenticated(channels[Int(number)], admission, keys, at: now)
       return
     }
@@ -188,6 +195,7 @@ extension Node {
   private mutating func authenticated(_ channel: Channel, _ admission: Admission, _ keys: SessionKeys, at now: Instant)
   {
     guard let authority else { return }
+    if let previous = channel.previousSession { authority.forget(spi: previous.keys.spi, of: channel) }
     authority.bySPI[admission.spi] = nil
     admission.spi = keys.spi
     authority.bySPI[keys.spi] = channel.number
@@ -197,11 +205,8 @@ extension Node {
       epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
       authorityIPv4: ownIPv4, authorityName: contents.name.bytes)
     _ = channel.stream.send(message.encode())
-    // Its ways, and every way through it, hang on the key that has just changed.
-    admission.routeIsStale = true
-    for (_, other) in authority.admissions {
-      if let path = other.path, path.links.contains(where: { $0.to == channel.peer }) { other.routeIsStale = true }
-    }
+    scheduleRenewal(admission, at: now)
+    markStale(through: channel, admission)
     scheduleRecompute(at: now)
     report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is authenticated")
   }
@@ -228,8 +233,8 @@ extension Node {
         authority.graph.remove(channel.peer)
         scheduleRecompute(at: now)
         report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) says goodbye")
-      case .keep: break
-      case .welcome, .returnRoute, .relayDown, .descriptor: counters.controlInvalid &+= 1
+      case .renewed: completeRenewal(body, on: channel, at: now)
+      case .welcome, .returnRoute, .relayDown, .descriptor, .renew: counters.controlInvalid &+= 1
       }
     } catch {
       counters.controlInvalid &+= 1

@@ -143,9 +143,10 @@ extension Node {
   /// A frame of an IP packet, decrypted; takes the buffer over until its packet is handed out.
   mutating func receivePacket(
     _ frame: PacketBuffer, plain: UnsafeMutablePointer<UInt8>, count: Int, sequence: UInt64, from channel: Channel,
-    space: SequenceSpace, at now: Instant
+    epoch: UInt8, space: SequenceSpace, at now: Instant
   ) {
-    let peer = channel.number << 1 | (space == .bulk ? 1 : 0)
+    // Each key and space counts for itself.
+    let peer = channel.number << 3 | UInt32(epoch) << 1 | (space == .bulk ? 1 : 0)
     let refusal = reassembler.accept(plain, count: count, sequence: sequence, peer: peer, at: now)
     if refusal == nil { counters.delivered &+= 1 }
     hasDeliveries = true
@@ -157,7 +158,7 @@ extension Node {
   /// The next packet for the local stack; what is for another component goes on to it.
   mutating func nextDelivery() -> UnsafeRawBufferPointer? {
     while let delivery = reassembler.nextDelivery() {
-      let number = Int(delivery.peer >> 1)
+      let number = Int(delivery.peer >> 3)
       guard number < channels.count, let source = delivery.source, let destination = delivery.destination else {
         counters.bearerInvalid &+= 1
         continue

@@ -25,9 +25,10 @@ extension Node {
     if isWord(command, "counters") { return allCounters() }
     if isWord(command, "accept") { return accept(request, at: now) }
     if isWord(command, "forget") { return forget(argument, at: now) }
+    if isWord(command, "rekey") { return rekey(argument, at: now) }
     return .failure(
       "unknown command \(String(decoding: command, as: UTF8.self)): "
-        + "status, nodes, links, neighbours, routes, counters, events, accept, forget")
+        + "status, nodes, links, neighbours, routes, counters, events, accept, forget, rekey")
   }
 
   /// Bearer known and, on a component, an MA reached.
@@ -296,6 +297,29 @@ extension Node {
       json.field("forgotten", member.name.description)
       json.field("id", member.id.description)
     }
+    return .document(json.bytes)
+  }
+
+  /// New keys for the sessions with one node or with all, as soon as the keys before the present ones are forgotten.
+  private mutating func rekey(_ name: [UInt8]?, at now: Instant) -> ControlAnswer {
+    guard let authority else { return .failure("only an authority renews keys: run this on the MA") }
+    var wanted: UInt32?
+    if let name {
+      guard let member = member(named: name) else { return unknownNode(name) }
+      guard let number = authority.byID[member.id], channels[Int(number)].session != nil else {
+        return .failure("there is no session with \(member.name.description): it gets new keys when it is back")
+      }
+      wanted = number
+    }
+    var count = 0
+    for channel in channels
+    where !channel.isUplink && channel.session != nil && (wanted ?? channel.number) == channel.number {
+      requestRenewal(channel, at: now)
+      count += 1
+    }
+    settle(at: now)
+    var json = JSONWriter()
+    json.object { json in json.field("renewing", count) }
     return .document(json.bytes)
   }
 

@@ -37,6 +37,8 @@ extension Node {
       json.field("bearerInvalid", counters.bearerInvalid)
       json.field("strangersRefused", counters.strangersRefused)
       json.field("memberLimit", counters.memberLimit)
+      json.field("attachOld", counters.attachOld)
+      json.field("sessionsRenewed", counters.sessionsRenewed)
       json.field("routesKnown", relay.routeCount)
       json.field("routesEvicted", relay.routesEvicted)
       json.key("link")

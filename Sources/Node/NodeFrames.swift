@@ -74,6 +74,7 @@ extension Node {
       let channel: Channel?
       if onionClass.authority == authorityIndex {
         channel = authority?.returnRoutes[route].map { channels[Int($0)] }
+        channel?.lastReturnRoute = route
         if let channel, onionCounter(of: frame) >= OnionBuilder.replaceAfter { routeWornOut(channel, at: now) }
       } else {
         channel = uplink(onionClass.authority)?.channel
@@ -117,11 +118,17 @@ extension Node {
       counters.sealRefused[Int(reason.rawValue)] &+= 1
       pool.give(frame)
     case .opened(let space, let sequence, let plainCount):
-      if session === channel.pendingSession { promote(channel, at: now) }
+      if session === channel.pendingSession {
+        promote(channel, at: now)
+      } else if session === channel.session {
+        channel.prove(at: now)
+      }
       channel.lastHeard = now
       let plain = p + SessionLayout.header
       if plain[0] >> 4 == SegmentKind.ip {
-        receivePacket(frame, plain: plain, count: plainCount, sequence: sequence, from: channel, space: space, at: now)
+        receivePacket(
+          frame, plain: plain, count: plainCount, sequence: sequence, from: channel, epoch: session.keys.epoch,
+          space: space, at: now)
         return
       }
       receiveControl(plain, count: plainCount, on: channel, at: now)

@@ -80,10 +80,18 @@ extension Node {
       route: back.route, size: authority.size, frameSize: path.frameSize, egress: last.toAdjacency, hops: back.hops)
     authority.returnRoutes[back.route] = channel.number
     admission.returnRoutes.append(back.route)
-    if admission.returnRoutes.count > Admission.returnRoutesKept {
+    // While the component has not used a newer one, frames under way come by the one it uses.
+    while admission.returnRoutes.count > Admission.returnRoutesLimit
+      || (admission.returnRoutes.count > Admission.returnRoutesKept
+        && admission.returnRoutes[0] != channel.lastReturnRoute
+        && admission.returnRoutes.contains(channel.lastReturnRoute))
+    {
       authority.returnRoutes[admission.returnRoutes.removeFirst()] = nil
     }
-    if !channel.stream.send(message.encode()) { admission.routeIsStale = true }
+    if !channel.stream.send(message.encode()) {
+      admission.routeIsStale = true
+      authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.retryDelay)
+    }
     if !wasReachable {
       report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is reachable over \(path.links.count) hops")
     }

@@ -174,6 +174,9 @@ extension Node {
       uplink.lastChallenge = message.body
       uplink.lastResponse = answer.body
       uplink.channel.pendingSession = SecureSession(keys: answer.keys)
+      uplink.channel.pendingEnds = now + SessionRenewal.unproved
+      uplink.channel.pendingIsRenewal = false
+      relay.setNextKey(nil, authority: uplink.channel.authorityIndex)
     }
     uplink.channel.carrier = .neighbour(adjacency: adjacency)
     let response = RelayMessage(kind: .response, authority: entry.id, body: uplink.lastResponse)
@@ -183,7 +186,12 @@ extension Node {
   /// The first end-to-end frame under new keys came: they are in use from now on.
   mutating func promote(_ channel: Channel, at now: Instant) {
     guard let pending = channel.pendingSession, let uplink = uplink(channel.authorityIndex) else { return }
+    if channel.pendingIsRenewal {
+      useRenewed(channel, pending, at: now)
+      return
+    }
     channel.adopt(pending, at: now)
+    channel.isProved = true
     relay.setKey(pending.keys.onion, authority: channel.authorityIndex, at: now)
     uplink.sessionBoot = beacon.newest(authority: beaconPosition(channel.authorityIndex))?.boot ?? uplink.attachBoot
     uplink.nonce = entropy.bytes16()
@@ -268,8 +276,8 @@ extension Node {
         channel.route = nil
         relay.removeKey(authority: channel.authorityIndex)
         uplink.attachDue = now + .milliseconds(200)
-      case .keep: break
-      case .lsa, .relayUp, .descriptor: counters.controlInvalid &+= 1
+      case .renew: answerRenewal(body, uplink, at: now)
+      case .lsa, .relayUp, .descriptor, .renewed: counters.controlInvalid &+= 1
       }
     } catch {
       counters.controlInvalid &+= 1

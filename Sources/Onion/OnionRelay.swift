@@ -33,16 +33,35 @@ public struct OnionRelay: ~Copyable {
   private struct Slot {
     var current: Bytes32?
     var previous: Bytes32?
+    /// The key to come: routes may be laid under it already.
+    var next: Bytes32?
     /// Until then routes unknown so far may still be laid under the previous key.
-    var previousEnds = Instant.zero
-    /// Number of the current key; the one before it is the previous key's.
+    var previousEnds = Instant.never
+    /// Until then routes known under older keys are good.
+    var oldRoutesEnd = Instant.never
+    /// Number of the current key; the one before it is the previous key's, the one behind it the next one's.
     var generation: UInt16 = 0
+
+    var deadline: Instant { min(previousEnds, oldRoutesEnd) }
+
+    mutating func erase() {
+      current?.erase()
+      previous?.erase()
+      next?.erase()
+    }
   }
+
+  /// How long routes unknown so far may be laid under the key before.
+  public static let keyOverlap = Duration.seconds(10)
+  /// How long routes known under older keys stay good; by then an MA has long laid others.
+  public static let routeOverlap = Duration.seconds(60)
 
   private var slots = InlineArray<16, Slot>(repeating: Slot())
   private(set) var table: RouteTable
   private var cache = StreamCache()
   private var refusals = InlineArray<5, UInt64>(repeating: 0)
+  /// When a key or routes under one are to be forgotten; `never` when there are none.
+  public private(set) var nextDeadline = Instant.never
 
   /// - Parameters:
   ///   - routeLimit: routes kept, see `RouteTable`.
@@ -59,17 +78,58 @@ public struct OnionRelay: ~Copyable {
   /// Frames refused, by `OnionRefusal`.
   public var refused: [UInt64] { refusals.indices.map { refusals[$0] } }
 
-  /// Gives the key K_i this node shares with an MA. The one before stays good for routes in use, and for 10 s for others.
+  /// Gives the key K_i this node shares with an MA. The one before stays good for 10 s, and for 60 s for routes in use.
   public mutating func setKey(_ key: Bytes32, authority: Int, at now: Instant) {
-    let old = slots[authority & 15]
+    var slot = slots[authority & 15]
+    let generation = slot.generation &+ 1
+    let old = slot.current
+    slot.erase()
     slots[authority & 15] = Slot(
-      current: key, previous: old.current, previousEnds: now + .seconds(10), generation: old.generation &+ 1)
+      current: key, previous: old, previousEnds: old == nil ? .never : now + OnionRelay.keyOverlap,
+      oldRoutesEnd: old == nil ? .never : now + OnionRelay.routeOverlap, generation: generation)
+    setDeadline()
+  }
+
+  /// Gives the key that will take the place of the present one: from now on routes may be laid under either.
+  public mutating func setNextKey(_ key: Bytes32?, authority: Int) {
+    slots[authority & 15].next?.erase()
+    slots[authority & 15].next = key
+  }
+
+  /// The next key takes the present one's place.
+  public mutating func useNextKey(authority: Int, at now: Instant) {
+    guard let next = slots[authority & 15].next else { return }
+    setKey(next, authority: authority, at: now)
   }
 
   /// Forgets an MA's keys and routes, at once.
   public mutating func removeKey(authority: Int) {
+    slots[authority & 15].erase()
     slots[authority & 15] = Slot()
     table.removeAll(authority: authority)
+    setDeadline()
+  }
+
+  /// Forgets what has had its time: keys that were replaced, and the routes laid under them.
+  public mutating func expireKeys(at now: Instant) {
+    guard nextDeadline <= now else { return }
+    for i in slots.indices where slots[i].deadline <= now {
+      if slots[i].previousEnds <= now {
+        slots[i].previous?.erase()
+        slots[i].previous = nil
+        slots[i].previousEnds = .never
+      }
+      if slots[i].oldRoutesEnd <= now {
+        table.removeAll(authority: i, olderThan: slots[i].generation)
+        slots[i].oldRoutesEnd = .never
+      }
+    }
+    setDeadline()
+  }
+
+  private mutating func setDeadline() {
+    nextDeadline = .never
+    for i in slots.indices { nextDeadline = min(nextDeadline, slots[i].deadline) }
   }
 
   /// Checks and opens one layer of `frame`, whose link header was taken off already; the frame is changed only when
@@ -102,7 +162,7 @@ public struct OnionRelay: ~Copyable {
     return processUnknown(p, size, route, counter, mac, ingress, onionClass, now)
   }
 
-  /// The first frame of a route: under the current key, or for a while under the one before.
+  /// The first frame of a route: under the current key, the one to come, or for a while the one before.
   @inline(never)
   private mutating func processUnknown(
     _ p: UnsafeMutablePointer<UInt8>, _ size: OnionSize, _ route: UInt32, _ counter: UInt32, _ mac: UInt64,
@@ -111,6 +171,11 @@ public struct OnionRelay: ~Copyable {
     let slot = slots[onionClass.authority]
     guard let current = slot.current else { return refuse(.noKey) }
     if let egress = tryKey(current, slot.generation, p, size, route, counter, mac, ingress, onionClass, now) {
+      return verdict(egress, onionClass, route)
+    }
+    if let next = slot.next,
+      let egress = tryKey(next, slot.generation &+ 1, p, size, route, counter, mac, ingress, onionClass, now)
+    {
       return verdict(egress, onionClass, route)
     }
     if let previous = slot.previous, now < slot.previousEnds,

@@ -164,8 +164,10 @@ public struct RouteTable: ~Copyable {
     old.deallocate()
   }
 
-  mutating func removeAll(authority: Int) {
+  /// Forgets an MA's routes; with a generation only those under older keys than that one and the one that follows it.
+  mutating func removeAll(authority: Int, olderThan generation: UInt16? = nil) {
     for i in 0..<capacity where records[i].identity != 0 && records[i].authority == authority & 15 {
+      if let generation, records[i].keyGeneration &- generation <= 1 { continue }
       records[i] = Record()
       count -= 1
     }

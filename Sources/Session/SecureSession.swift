@@ -42,7 +42,7 @@ public enum SessionOpening: Equatable {
 
 /// One pair of keys with its counters. Replay windows: 1,024 in the control space, 8,192 in the others; 2.3 KiB.
 public final class SecureSession {
-  public let keys: SessionKeys
+  public private(set) var keys: SessionKeys
   var sent: InlineArray<3, UInt64> = [0, 0, 0]
   var control = ReplayWindow<17>()
   var protected = ReplayWindow<129>()
@@ -50,8 +50,15 @@ public final class SecureSession {
 
   public init(keys: SessionKeys) { self.keys = keys }
 
+  deinit { keys.erase() }
+
   /// Frames sealed so far in one space.
   public func sentCount(_ space: SequenceSpace) -> UInt64 { sent[Int(space.rawValue)] }
+
+  /// The most frames that were protected under one key and space, this way or that, as far as it is known here.
+  public var framesUsed: UInt64 {
+    max(max(sent[0], max(sent[1], sent[2])), max(control.highest, max(protected.highest, bulk.highest)))
+  }
 
   /// Protects a frame whose segment and payload (`count` bytes) stand at `frame + SessionLayout.header`.
   /// `frame` has room for the tag behind them.

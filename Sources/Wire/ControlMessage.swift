@@ -11,7 +11,10 @@ public enum ControlType: UInt8, Sendable {
   case relayDown = 5
   case descriptor = 6
   case goodbye = 7
-  case keep = 8
+  /// MA to component: new keys for the session it comes in, first handshake message.
+  case renew = 8
+  /// Component to MA: second handshake message.
+  case renewed = 9
 }
 
 /// Component to MA: what a neighbour sent for the MA, and where that neighbour hangs.

@@ -70,6 +70,57 @@ import Testing
     #expect(send(known, authority: 2, to: hop) == passes(2))
   }
 
+  @Test func `routes under old keys are good for 60 s, and then forgotten (section 5)`() throws {
+    let k = keys(3)
+    let hop = Hop(key: k[0], ingress: 4, egress: 6, authority: 2)
+    #expect(hop.relay.nextDeadline == .never)
+    let (old, other) = (try builder(k[0], route: 1), try builder(k[2], route: 2))
+    hop.relay.setKey(k[2], authority: 3, at: start)
+    #expect(send(old, authority: 2, to: hop) == passes(2))
+    #expect(send(other, authority: 3, to: hop) == passes(3))
+    hop.relay.setKey(k[1], authority: 2, at: start)
+    let new = try builder(k[1], route: 3)
+    #expect(send(new, authority: 2, to: hop) == passes(2))
+    #expect(hop.relay.nextDeadline == start + .seconds(10))
+    hop.relay.expireKeys(at: start + .seconds(10))
+    #expect(hop.relay.nextDeadline == start + .seconds(60))
+    let almost = start + .milliseconds(59_999)
+    hop.relay.expireKeys(at: almost)
+    #expect(send(old, authority: 2, to: hop, at: almost) == passes(2))
+    hop.relay.expireKeys(at: start + .seconds(60))
+    #expect(hop.relay.nextDeadline == .never && hop.relay.routeCount == 2)
+    #expect(send(old, authority: 2, to: hop, at: start + .seconds(60)) == .refused(.wrongMAC))
+    #expect(send(new, authority: 2, to: hop, at: start + .seconds(60)) == passes(2))
+    #expect(send(other, authority: 3, to: hop, at: start + .seconds(60)) == passes(3))
+  }
+
+  @Test func `routes may be laid under the key to come before it is used, and go on when it is (section 5)`() throws {
+    let k = keys(3)
+    let hop = Hop(key: k[0], ingress: 4, egress: 6, authority: 2)
+    let (old, new) = (try builder(k[0], route: 1), try builder(k[1], route: 2))
+    #expect(send(old, authority: 2, to: hop) == passes(2))
+    #expect(send(new, authority: 2, to: hop) == .refused(.wrongMAC))
+    hop.relay.setNextKey(k[1], authority: 2)
+    for _ in 0..<3 {
+      #expect(send(new, authority: 2, to: hop) == passes(2))
+      #expect(send(old, authority: 2, to: hop) == passes(2))
+    }
+    #expect(send(try builder(k[0], route: 3), authority: 2, to: hop) == passes(2))
+    hop.relay.useNextKey(authority: 2, at: start)
+    #expect(send(new, authority: 2, to: hop) == passes(2))
+    #expect(send(try builder(k[1], route: 4), authority: 2, to: hop) == passes(2))
+    #expect(send(try builder(k[0], route: 5), authority: 2, to: hop) == passes(2))
+    hop.relay.expireKeys(at: start + .seconds(60))
+    #expect(send(new, authority: 2, to: hop) == passes(2))
+    #expect(send(old, authority: 2, to: hop) == .refused(.wrongMAC))
+    // One that is taken back opens nothing any more; without one there is nothing to use.
+    hop.relay.setNextKey(k[2], authority: 2)
+    hop.relay.setNextKey(nil, authority: 2)
+    hop.relay.useNextKey(authority: 2, at: start)
+    #expect(send(try builder(k[2], route: 6), authority: 2, to: hop) == .refused(.wrongMAC))
+    #expect(send(try builder(k[1], route: 7), authority: 2, to: hop) == passes(2))
+  }
+
   @Test func `under a new key a route may take the number of an old one`() throws {
     let k = keys(2)
     let hop = Hop(key: k[0], ingress: 4, egress: 6, authority: 2)

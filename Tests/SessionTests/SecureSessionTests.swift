@@ -8,6 +8,25 @@ import Testing
 @testable import Session
 
 @Suite struct SecureSessionTests {
+  @Test func `the busiest space and direction says how much a key was used`() throws {
+    var meeting = Meeting()
+    let (mine, theirs) = try meeting.sessions()
+    #expect(mine.framesUsed == 0 && theirs.framesUsed == 0)
+    var frame = [UInt8](repeating: 0, count: 64)
+    func send(_ space: SequenceSpace, _ from: SecureSession, _ to: SecureSession) {
+      frame.withUnsafeMutableBufferPointer {
+        guard let p = $0.baseAddress else { return }
+        let count = from.seal(p, count: 20, space: space)
+        _ = to.open(p, count: count)
+      }
+    }
+    for _ in 0..<3 { send(.bulk, mine, theirs) }
+    for _ in 0..<2 { send(.control, theirs, mine) }
+    #expect(mine.framesUsed == 3 && theirs.framesUsed == 3)
+    for _ in 0..<5 { send(.protected, theirs, mine) }
+    #expect(mine.framesUsed == 5 && theirs.framesUsed == 5)
+  }
+
   static let spaces = [SequenceSpace.control, .protected, .bulk]
 
   /// A sealed frame with `plain` (segment and payload) in it.

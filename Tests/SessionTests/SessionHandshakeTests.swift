@@ -24,6 +24,7 @@ import Wire
     meeting.authority = ComponentID(bytes16(try field("authority")))
     meeting.component = ComponentID(bytes16(try field("component")))
     meeting.nonce = bytes16(try field("nonce"))
+    meeting.beside = ComponentID(bytes16(try field("beside")))
     meeting.authorityPair = AgreementKeyPair(secret: bytes32(try field("authorityStatic")))
     meeting.componentPair = AgreementKeyPair(secret: bytes32(try field("componentStatic")))
     meeting.entropy = Entropy(seed: bytes32(try field("authoritySeed")))
@@ -38,6 +39,8 @@ import Wire
     #expect(keys.isCounterpart(of: answer.keys))
     let expected = try ["sealDown", "sealUp", "onion"].map { bytes32(try field($0)) }
     #expect([keys.seal, keys.open, keys.onion] == expected)
+    let renewal = bytes16(try field("renewal"))
+    #expect(keys.renewal == renewal && answer.keys.renewal == renewal)
     #expect(keys.epoch == 2 && keys.spi == 0xcafe_f00d)
   }
 
@@ -95,7 +98,7 @@ import Wire
     #expect(refusal { () throws(SessionHandshakeError) in _ = try next.complete(answer.body) } == .wrongNonce)
   }
 
-  @Test func `network, both IDs and both keys are bound (section 4)`() throws {
+  @Test func `network, the three IDs and both keys are bound (section 4)`() throws {
     let meeting = Meeting()
     var attacker = seeded(99)
     let changes: [(String, (inout Meeting) -> Void)] = [
@@ -103,6 +106,7 @@ import Wire
       ("authority", { $0.authority = ComponentID(attacker.bytes16()) }),
       ("component", { $0.component = ComponentID(attacker.bytes16()) }),
       ("authority's key", { $0.authorityPair = AgreementKeyPair(secret: attacker.bytes32()) }),
+      ("the one beside the component", { $0.beside = ComponentID(attacker.bytes16()) }),
       ("component's key", { $0.componentPair = AgreementKeyPair(secret: attacker.bytes32()) }),
     ]
     for (name, change) in changes {
@@ -119,6 +123,31 @@ import Wire
       #expect(
         refusal { () throws(SessionHandshakeError) in _ = try mine.answer(second) } == .noise(.notAuthentic),
         "\(name) at the MA")
+    }
+  }
+
+  @Test func `a renewal is bound to the session it renews, and to no place (section 4)`() throws {
+    var meeting = Meeting()
+    var (mine, theirs) = try meeting.sessions(epoch: 1)
+    meeting.beside = ComponentID(Bytes16())
+    for epoch in [UInt8(2), 3, 0, 1] {
+      #expect(mine.keys.renewal == theirs.keys.renewal && mine.keys.renewal != meeting.nonce)
+      let before = meeting.nonce
+      meeting.nonce = mine.keys.renewal
+      var renewal = try meeting.challenge(epoch: epoch, spi: 5)
+      let answer = try meeting.answer(renewal.body)
+      let keys = try renewal.complete(answer.body)
+      #expect(keys.isCounterpart(of: answer.keys) && keys.epoch == epoch)
+      #expect(keys.onion != mine.keys.onion && keys.seal != mine.keys.seal)
+      // Not good for a session made with another nonce, nor as a challenge that somebody carries.
+      var other = meeting
+      other.nonce = before
+      #expect(refusal { () throws(SessionHandshakeError) in _ = try other.answer(renewal.body) } == .wrongNonce)
+      other.nonce = meeting.nonce
+      other.beside = meeting.authority
+      #expect(
+        refusal { () throws(SessionHandshakeError) in _ = try other.answer(renewal.body) } == .noise(.notAuthentic))
+      (mine, theirs) = (SecureSession(keys: keys), SecureSession(keys: answer.keys))
     }
   }
 
@@ -184,7 +213,8 @@ import Wire
       var meeting = Meeting()
       var noise = NoiseKKInitiator(
         prologue: SessionPrologue.bytes(
-          network: meeting.network, authority: meeting.authority, component: meeting.component, nonce: meeting.nonce),
+          network: meeting.network, authority: meeting.authority, component: meeting.component,
+          beside: meeting.beside, nonce: meeting.nonce),
         static: meeting.authorityPair, remoteStatic: meeting.componentPair.publicKey,
         ephemeral: AgreementKeyPair(secret: meeting.entropy.bytes32()))
       let nonce = meeting.nonce.withBytes { p in (0..<16).map { p[$0] } }

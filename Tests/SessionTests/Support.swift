@@ -15,6 +15,7 @@ struct Meeting {
   var authorityPair: AgreementKeyPair
   var component: ComponentID
   var componentPair: AgreementKeyPair
+  var beside: ComponentID
   var nonce: Bytes16
   var entropy: Entropy
 
@@ -26,19 +27,20 @@ struct Meeting {
     component = ComponentID(entropy.bytes16())
     componentPair = AgreementKeyPair(secret: entropy.bytes32())
     nonce = entropy.bytes16()
+    beside = ComponentID(entropy.bytes16())
     self.entropy = entropy
   }
 
   mutating func challenge(epoch: UInt8 = 1, spi: UInt32 = 77) throws(SessionHandshakeError) -> SessionChallenge {
     try SessionChallenge(
       network: network, authority: authority, authorityKey: authorityPair, component: component,
-      componentKey: componentPair.publicKey, nonce: nonce, epoch: epoch, spi: spi, entropy: &entropy)
+      componentKey: componentPair.publicKey, beside: beside, nonce: nonce, epoch: epoch, spi: spi, entropy: &entropy)
   }
 
   mutating func answer(_ body: [UInt8]) throws(SessionHandshakeError) -> SessionAnswer {
     try SessionAnswer(
       challenge: body.span, network: network, authority: authority, authorityKey: authorityPair.publicKey,
-      component: component, componentKey: componentPair, nonce: nonce, entropy: &entropy)
+      component: component, componentKey: componentPair, beside: beside, nonce: nonce, entropy: &entropy)
   }
 
   /// The MA's session and the component's.
@@ -58,7 +60,8 @@ extension SessionChallenge {
 extension SessionKeys {
   /// The same keys seen from the other end.
   func isCounterpart(of other: SessionKeys) -> Bool {
-    seal == other.open && open == other.seal && onion == other.onion && epoch == other.epoch && spi == other.spi
+    seal == other.open && open == other.seal && onion == other.onion && renewal == other.renewal && epoch == other.epoch
+      && spi == other.spi
   }
 }
 

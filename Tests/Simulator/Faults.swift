@@ -23,7 +23,8 @@ extension World {
     box.addresses = nil
     box.awaited = nil
     box.turn += 1
-    box.running = RunningNode(Node(contents: contents, pool: pool, seed: seed, startingAt: box.own(now)), pool)
+    box.running = RunningNode(
+      Node(contents: contents, pool: pool, seed: seed, startingAt: box.own(now), renewal: renewal), pool)
     enter(box) { _ in }
     for index in box.ports.indices {
       let status = box.ports[index].status

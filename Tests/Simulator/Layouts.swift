@@ -82,8 +82,11 @@ public struct Layout: Sendable {
 
 extension World {
   /// Builds a layout from a provisioned network; nothing is started.
-  public convenience init(_ layout: Layout, enrolled: Bool = true, seed: UInt64) throws {
+  public convenience init(
+    _ layout: Layout, enrolled: Bool = true, seed: UInt64, portMedium: PortMedium = .ethernet
+  ) throws {
     self.init(seed: seed)
+    self.portMedium = portMedium
     let network = try ProvisionedNetwork(components: layout.nodeCount - 1, enrolled: enrolled, seed: seed)
     var next = 0
     for number in 0..<layout.nodeCount {

@@ -20,11 +20,12 @@ struct SimulatedPort {
   let medium: Int
   let tap: Int
   var frameSize: Int
+  var portMedium = PortMedium.ethernet
   var hasCarrier = true
 
   var status: PortStatus {
     PortStatus(
-      name: name, address: address, frameSize: frameSize, isUp: hasCarrier, medium: .ethernet, riskGroup: 0)
+      name: name, address: address, frameSize: frameSize, isUp: hasCarrier, medium: portMedium, riskGroup: 0)
   }
 }
 

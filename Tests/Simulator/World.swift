@@ -18,6 +18,10 @@ public final class World {
   public private(set) var violations: [String] = []
   /// Buffers of each node's pool, from its next start on; as many as the program has.
   public var poolSize = 768
+  /// When MAs renew the keys of sessions, from their next start on.
+  public var renewal = SessionRenewal()
+  /// Of ports connected from now on: sets the pace of hellos.
+  public var portMedium = PortMedium.ethernet
   /// Prints what nodes log.
   public var isTalkative = false
   /// What the bearers' users sent and got.
@@ -58,7 +62,8 @@ public final class World {
       let address = MACAddress(0x0200_0000_0000 | UInt64(end) << 8 | UInt64(port))
       nodes[end].ports.append(
         SimulatedPort(
-          name: "eth\(port)", address: address, medium: media.count, tap: place, frameSize: frameSize))
+          name: "eth\(port)", address: address, medium: media.count, tap: place, frameSize: frameSize,
+          portMedium: portMedium))
       taps.append(Tap(node: end, port: port))
     }
     media.append(Medium(kind: kind, taps: taps))
