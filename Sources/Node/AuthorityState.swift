@@ -32,13 +32,19 @@ final class AuthorityState {
   var recomputeDue = Instant.never
   /// When to look which sessions' keys are due for renewal.
   var renewalDue = Instant.zero
-  /// Challenges under way, by channel number.
+  /// Channels with challenges under way.
   var challenged: [UInt32] = []
+  /// Channels whose newest LSA waits for their budget, and when to look again.
+  var advertisers: [UInt32] = []
+  var advertisersDue = Instant.never
+  /// Computations of paths: beyond this rate changes are gathered for longer.
+  var computations = TokenBucket(rate: 50, burst: 128, at: .zero)
 
   /// Links that change together are computed together.
   static let recomputeDelay = Duration.milliseconds(2)
   /// What a full stream did not take is tried again.
   static let retryDelay = Duration.milliseconds(100)
+  static let busyDelay = Duration.milliseconds(20)
 
   init(index: Int, root: ComponentID, entropy: inout Entropy) {
     self.index = index
@@ -74,12 +80,13 @@ final class AuthorityState {
     }
     admissions[channel.number] = nil
     challenged.removeAll { $0 == channel.number }
+    advertisers.removeAll { $0 == channel.number }
   }
 
   var nextDeadline: Instant? {
-    var deadline: Instant? = min(recomputeDue, renewalDue)
+    var deadline: Instant? = min(min(recomputeDue, renewalDue), advertisersDue)
     for number in challenged {
-      if let due = admissions[number]?.challengeDue { deadline = earlier(deadline, due) }
+      for attempt in admissions[number]?.attempts ?? [] { deadline = earlier(deadline, attempt.due) }
     }
     return deadline
   }
@@ -87,17 +94,16 @@ final class AuthorityState {
 
 /// How far a component has come with this MA.
 final class Admission {
-  var challenge: SessionChallenge?
-  var challengeCarrier = Carrier.none
-  var challengeDue = Instant.never
-  var challengeAttempts = 0
-  var challengedAt = Instant.zero
+  /// Challenges under way, the one asked for longest ago first.
+  var attempts: [ChallengeAttempt] = []
   var spi: UInt32 = 0
   /// The component's nonce that the session was made with.
   var sessionNonce = Bytes16()
   /// A renewal under way: its first message has been given to the stream.
   var renewal: SessionChallenge?
   var renewalBegan = Instant.zero
+  /// The newest LSA beyond the component's budget, at most 13,301 bytes: taken when there is budget again.
+  var heldAdvertisement: [UInt8] = []
   /// When the session's keys are to be replaced.
   var renewalDue = Instant.never
   /// R of the ways back given out, the newest last. The one in use stays good with all newer ones, and at least three.
@@ -110,6 +116,47 @@ final class Admission {
 
   static let returnRoutesKept = 3
   static let returnRoutesLimit = 16
+  /// How long a component may take to use a session it has agreed to, before its ATTACH gets another challenge.
+  static let provingTime = Duration.seconds(1)
+  /// Challenges under way for one component, and of those through one neighbour of it. Anybody who has heard an ATTACH can
+  /// repeat it elsewhere; that takes a place, and not the true one's.
+  static let attemptLimit = 8
+  static let attemptsBesideLimit = 2
+
+  /// Makes room for another attempt: first among those through the same neighbour, of those the ones that no link key
+  /// vouches for, of those the oldest.
+  func makeRoom(beside: ComponentID, isLinked: Bool) -> Bool {
+    let beside = attempts.indices.filter { attempts[$0].beside == beside }
+    let crowd: [Int]
+    if beside.count >= Admission.attemptsBesideLimit {
+      crowd = beside
+    } else if attempts.count >= Admission.attemptLimit {
+      crowd = Array(attempts.indices)
+    } else {
+      return true
+    }
+    guard let victim = crowd.first(where: { !attempts[$0].isLinked }) ?? (isLinked ? crowd.first : nil) else {
+      return false
+    }
+    attempts.remove(at: victim)
+    return true
+  }
+}
+
+/// A challenge under way: through whom it goes, and how often it went.
+struct ChallengeAttempt {
+  var challenge: SessionChallenge
+  /// The component's neighbour that it goes through: the MA itself, or the component whose channel carries it.
+  let beside: ComponentID
+  var carrier: Carrier
+  /// The ATTACH came over a link whose key proves its sender.
+  var isLinked: Bool
+  var due: Instant
+  var sentAt = Instant.zero
+  var sendings = 0
+
   /// 8 sendings: 50, 100, 200 … ms, about 6 s.
-  static let challengeLimit = 8
+  static let sendingLimit = 8
+  /// A repeated ATTACH has the challenge sent again, not sooner than this after the last time.
+  static let spacing = Duration.milliseconds(20)
 }

@@ -13,12 +13,35 @@ import Topology
 import Wire
 
 /// How frames reach the other end before there is a route.
-enum Carrier {
+enum Carrier: Equatable {
   case none
   /// A direct neighbour's adjacency, in RELAY frames.
   case neighbour(adjacency: UInt16)
   /// Through another component's channel (by number) and its adjacency; MAs only.
   case through(channel: UInt32, adjacency: UInt16)
+
+  /// The same neighbour of the component, on whichever of its adjacencies.
+  func isBeside(_ other: Carrier) -> Bool {
+    switch (self, other) {
+    case (.neighbour, .neighbour): true
+    case (.through(let a, _), .through(let b, _)): a == b
+    default: false
+    }
+  }
+}
+
+/// A challenge that was answered: which of several answers the MA has got, its first frame tells.
+struct PendingSession {
+  let session: SecureSession
+  /// Bodies of the CHALLENGE and of the RESPONSE, which is repeated when the challenge is; empty in a renewal.
+  let challenge: [UInt8]
+  let response: [UInt8]
+  /// Until then it is kept.
+  let ends: Instant
+
+  var isRenewal: Bool { challenge.isEmpty }
+
+  static let limit = 4
 }
 
 final class Channel {
@@ -42,12 +65,8 @@ final class Channel {
   var previousEnds = Instant.never
   /// A frame under the present keys has come.
   var isProved = false
-  /// Component: agreed but not yet proved by a first end-to-end frame.
-  var pendingSession: SecureSession?
-  /// The pending one renews the present one, or else it begins anew.
-  var pendingIsRenewal = false
-  /// Until then a pending one is kept.
-  var pendingEnds = Instant.never
+  /// Component: agreed but not yet proved by a first end-to-end frame; the newest last, at most four.
+  var pendings: [PendingSession] = []
 
   var stream = ControlStream()
   var carrier = Carrier.none
@@ -66,6 +85,12 @@ final class Channel {
   var keysSince = Instant.zero
   /// MA: R of the way back that the last frame came by.
   var lastReturnRoute: UInt32 = 0
+  /// MA: control frames taken from the component, its RELAY-UPs included.
+  var controlFrames = TokenBucket(rate: 1_024, burst: 2_048, at: .zero)
+  /// MA: challenges made for neighbours of the component.
+  var challenges = TokenBucket(rate: 128, burst: 256, at: .zero)
+  /// MA: LSAs of the component taken into the graph.
+  var advertisements = TokenBucket(rate: 4, burst: 64, at: .zero)
   var classifier = TrafficClassifier(startingAt: .zero)
 
   var packetsOut: UInt64 = 0
@@ -85,9 +110,7 @@ final class Channel {
     previousEnds = now + .seconds(5)
     isProved = false
     session = fresh
-    pendingSession = nil
-    pendingEnds = .never
-    pendingIsRenewal = false
+    pendings = []
     keysSince = now
     stream = ControlStream()
     route = nil

@@ -135,6 +135,13 @@ struct NodeCounters {
   var memberLimit: UInt64 = 0
   var sessionsRenewed: UInt64 = 0
   var attachOld: UInt64 = 0
+  var attachOverBudget: UInt64 = 0
+  var towardOverBudget: UInt64 = 0
+  var controlOverBudget: UInt64 = 0
+  var challengesMade: UInt64 = 0
+  var challengesOverBudget: UInt64 = 0
+  var advertisementsHeld: UInt64 = 0
+  var computations: UInt64 = 0
 }
 
 extension Node {

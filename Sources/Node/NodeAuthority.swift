@@ -58,20 +58,25 @@ extension Node {
   mutating func tendAuthority(at now: Instant) {
     guard let authority else { return }
     for number in authority.challenged {
-      guard let admission = authority.admissions[number], now >= admission.challengeDue else { continue }
-      sendChallenge(channels[Int(number)], admission, at: now)
+      guard let admission = authority.admissions[number] else { continue }
+      sendChallenges(admission, at: now)
     }
-    authority.challenged.removeAll { authority.admissions[$0]?.challenge == nil }
+    authority.challenged.removeAll { authority.admissions[$0]?.attempts.isEmpty ?? true }
+    takeHeldAdvertisements(at: now)
     tendRenewals(at: now)
     if now >= authority.recomputeDue {
       authority.recomputeDue = .never
+      _ = authority.computations.takeIfAvailable(at: now)
+      counters.computations &+= 1
       layRoutes(at: now)
     }
   }
 
   func scheduleRecompute(at now: Instant) {
     guard let authority else { return }
-    authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.recomputeDelay)
+    let delay =
+      authority.computations.hasToken(at: now) ? AuthorityState.recomputeDelay : AuthorityState.busyDelay
+    authority.recomputeDue = min(authority.recomputeDue, now + delay)
   }
 
   mutating func authorityLinksChanged(at now: Instant) {
@@ -95,7 +100,7 @@ extension Node {
         return
       }
       attach(request, up, carrier, at: now)
-    case .response: completeChallenge(up.relay.body, at: now)
+    case .response: completeChallenge(up.relay.body, carrier: carrier, at: now)
     case .sealedUp:
       guard up.relay.body.count > 4 else {
         counters.relayInvalid &+= 1
@@ -122,28 +127,67 @@ extension Node {
       return
     }
     // The component makes a new nonce when it takes a session into use: this one is late, or somebody repeats it.
-    if request.nonce == admission.sessionNonce, channel.session != nil, channel.isProved {
+    // And while its first frame may still be under way, another challenge would only be in that one's way.
+    if request.nonce == admission.sessionNonce, channel.session != nil {
       counters.attachOld &+= 1
-      return
-    }
-    admission.challengeCarrier = carrier
-    if let challenge = admission.challenge, challenge.nonce == request.nonce {
-      if now - admission.challengedAt >= .milliseconds(20) { admission.challengeDue = now }
-    } else {
-      let epoch = request.keyEpoch <= 3 ? (request.keyEpoch + 1) & 3 : ((channel.session?.keys.epoch ?? 3) + 1) & 3
-      do throws(SessionHandshakeError) {
-        admission.challenge = try SessionChallenge(
-          network: descriptor.networkID.bytes, authority: identity.id, authorityKey: identity.agreement,
-          component: request.id, componentKey: member.certificate.agreementKey, nonce: request.nonce, epoch: epoch,
-          spi: freshSPI(), entropy: &entropy)
-      } catch {
-        counters.handshakeRefused &+= 1
+      if channel.isProved { return }
+      if now - channel.sessionSince < Admission.provingTime {
+        channel.stream.hurry()
         return
       }
-      admission.challengeAttempts = 0
-      admission.challengeDue = now
-      if !authority.challenged.contains(channel.number) { authority.challenged.append(channel.number) }
     }
+    let beside: ComponentID
+    switch carrier {
+    case .none: return
+    case .neighbour: beside = identity.id
+    case .through(let through, _): beside = channels[Int(through)].peer
+    }
+    for i in admission.attempts.indices
+    where admission.attempts[i].carrier == carrier && admission.attempts[i].challenge.nonce == request.nonce {
+      if up.linked { admission.attempts[i].isLinked = true }
+      if now - admission.attempts[i].sentAt >= ChallengeAttempt.spacing { admission.attempts[i].due = now }
+      return
+    }
+    if case .through(let through, _) = carrier, !channels[Int(through)].challenges.takeIfAvailable(at: now) {
+      counters.challengesOverBudget &+= 1
+      return
+    }
+    guard admission.makeRoom(beside: beside, isLinked: up.linked) else {
+      counters.challengesOverBudget &+= 1
+      return
+    }
+    do throws(SessionHandshakeError) {
+      let challenge = try SessionChallenge(
+        network: descriptor.networkID.bytes, authority: identity.id, authorityKey: identity.agreement,
+        component: request.id, componentKey: member.certificate.agreementKey, beside: beside, nonce: request.nonce,
+        epoch: freeEpoch(channel, admission, besides: request.keyEpoch), spi: freshSPI(), entropy: &entropy)
+      counters.challengesMade &+= 1
+      admission.attempts.append(
+        ChallengeAttempt(challenge: challenge, beside: beside, carrier: carrier, isLinked: up.linked, due: now))
+    } catch {
+      counters.handshakeRefused &+= 1
+      return
+    }
+    if !authority.challenged.contains(channel.number) { authority.challenged.append(channel.number) }
+  }
+
+  /// A key epoch that no session in use or under way has, neither here nor, by the ATTACH's word, at the component. Where
+  /// there is none left, one that no session in use has here.
+  func freeEpoch(_ channel: Channel, _ admission: Admission, besides other: UInt8) -> UInt8 {
+    var inUse: UInt8 = 0
+    if let session = channel.session { inUse |= 1 << session.keys.epoch }
+    if let previous = channel.previousSession { inUse |= 1 << previous.keys.epoch }
+    var taken = inUse
+    if other <= 3 { taken |= 1 << other }
+    if let renewal = admission.renewal { taken |= 1 << renewal.epoch }
+    // Attempts come last: anybody can have them made.
+    var crowded = taken
+    for attempt in admission.attempts { crowded |= 1 << attempt.challenge.epoch }
+    let first = ((other <= 3 ? other : channel.session?.keys.epoch ?? 3) + 1) & 3
+    for avoided in [crowded, taken, inUse] {
+      for step in UInt8(0)..<4 where avoided & 1 << ((first + step) & 3) == 0 { return (first + step) & 3 }
+    }
+    return first
   }
 
   mutating func freshSPI() -> UInt32 {
@@ -152,55 +196,59 @@ extension Node {
     return spi
   }
 
-  private mutating func sendChallenge(_ channel: Channel, _ admission: Admission, at now: Instant) {
-    guard let challenge = admission.challenge else { return }
-    guard admission.challengeAttempts < Admission.challengeLimit else {
-      admission.challenge = nil
-      return
-    }
-    admission.challengedAt = now
-    var wait = Duration.milliseconds(50)
-    for _ in 0..<admission.challengeAttempts { wait = min(wait * 2, .seconds(2)) }
-    admission.challengeAttempts += 1
-    admission.challengeDue = now + wait
-    let message = RelayMessage(kind: .challenge, authority: identity.id, body: challenge.body)
-    switch admission.challengeCarrier {
-    case .none: break
-    case .neighbour(let adjacency): sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
-    case .through(let through, let adjacency):
-      sendDatagram(RelayDown(adjacency: adjacency, relay: message).encode(), on: channels[Int(through)], at: now)
+  /// Sends the challenges of a channel that are due, and forgets those that were sent often enough.
+  private mutating func sendChallenges(_ admission: Admission, at now: Instant) {
+    admission.attempts.removeAll { $0.due <= now && $0.sendings >= ChallengeAttempt.sendingLimit }
+    for i in admission.attempts.indices where admission.attempts[i].due <= now {
+      var wait = Duration.milliseconds(50)
+      for _ in 0..<admission.attempts[i].sendings { wait = min(wait * 2, .seconds(2)) }
+      admission.attempts[i].sendings += 1
+      admission.attempts[i].sentAt = now
+      admission.attempts[i].due = now + wait
+      let message = RelayMessage(
+        kind: .challenge, authority: identity.id, body: admission.attempts[i].challenge.body)
+      switch admission.attempts[i].carrier {
+      case .none: break
+      case .neighbour(let adjacency): sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
+      case .through(let through, let adjacency):
+        sendDatagram(RelayDown(adjacency: adjacency, relay: message).encode(), on: channels[Int(through)], at: now)
+      }
     }
   }
 
-  private mutating func completeChallenge(_ body: [UInt8], at now: Instant) {
+  /// A response, which must come from the neighbour its challenge went through.
+  private mutating func completeChallenge(_ body: [UInt8], carrier: Carrier, at now: Instant) {
     guard let authority, body.count > 16 else { return }
     let nonce = body.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) }
     for number in authority.challenged {
-      guard let admission = authority.admissions[number], admission.challenge?.nonce == nonce else { continue }
-      let keys: SessionKeys
-      do throws(SessionHandshakeError) {
-        guard let completed = try admission.challenge?.complete(response: body.span) else { return }
-        keys = completed
-      } catch {
-        counters.handshakeRefused &+= 1
-        return
+      guard let admission = authority.admissions[number] else { continue }
+      for i in admission.attempts.indices
+      where admission.attempts[i].challenge.nonce == nonce && admission.attempts[i].carrier.isBeside(carrier) {
+        do throws(SessionHandshakeError) {
+          let keys = try admission.attempts[i].challenge.complete(response: body.span)
+          // What else the component has answered does not count: it takes up whichever session it hears of.
+          admission.attempts.removeAll { $0.challenge.nonce == nonce }
+          admission.sessionNonce = nonce
+          authenticated(channels[Int(number)], admission, keys, carrier, at: now)
+          return
+        } catch {
+          counters.handshakeRefused &+= 1
+        }
       }
-      admission.challenge = nil
-      admission.sessionNonce = nonce
-      authenticated(channels[Int(number)], admission, keys, at: now)
-      return
     }
   }
 
-  private mutating func authenticated(_ channel: Channel, _ admission: Admission, _ keys: SessionKeys, at now: Instant)
-  {
+  private mutating func authenticated(
+    _ channel: Channel, _ admission: Admission, _ keys: SessionKeys, _ carrier: Carrier, at now: Instant
+  ) {
     guard let authority else { return }
     if let previous = channel.previousSession { authority.forget(spi: previous.keys.spi, of: channel) }
     authority.bySPI[admission.spi] = nil
     admission.spi = keys.spi
     authority.bySPI[keys.spi] = channel.number
     channel.adopt(SecureSession(keys: keys), at: now)
-    channel.carrier = admission.challengeCarrier
+    channel.carrier = carrier
+    admission.heldAdvertisement = []
     let message = Welcome(
       epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
       authorityIPv4: ownIPv4, authorityName: contents.name.bytes)
@@ -218,12 +266,12 @@ extension Node {
     do throws(WireError) {
       switch type {
       case .lsa:
-        let advertisement = try LinkStateAdvertisement(decoding: body)
-        switch authority.graph.install(advertisement, from: channel.peer, at: now) {
-        case .changed: scheduleRecompute(at: now)
-        case .refreshed, .old: break
-        case .full: counters.memberLimit &+= 1
+        if let held = authority.admissions[channel.number], !channel.advertisements.takeIfAvailable(at: now) {
+          counters.advertisementsHeld &+= 1
+          hold(body, held, channel, at: now)
+          return
         }
+        install(try LinkStateAdvertisement(decoding: body), from: channel, at: now)
       case .relayUp:
         let up = try RelayUp(decoding: body)
         authorityReceived(up, carrier: .through(channel: channel.number, adjacency: up.adjacency), at: now)
@@ -239,5 +287,45 @@ extension Node {
     } catch {
       counters.controlInvalid &+= 1
     }
+  }
+
+  private mutating func install(_ advertisement: LinkStateAdvertisement, from channel: Channel, at now: Instant) {
+    guard let authority else { return }
+    // Whatever came before is older.
+    authority.admissions[channel.number]?.heldAdvertisement = []
+    switch authority.graph.install(advertisement, from: channel.peer, at: now) {
+    case .changed: scheduleRecompute(at: now)
+    case .refreshed, .old: break
+    case .full: counters.memberLimit &+= 1
+    }
+  }
+
+  /// Beyond its budget only a component's newest LSA counts, and when there is budget again.
+  private func hold(_ body: Span<UInt8>, _ admission: Admission, _ channel: Channel, at now: Instant) {
+    guard let authority, body.count <= LinkStateAdvertisement.longest else { return }
+    var copy: [UInt8] = []
+    copy.reserveCapacity(body.count)
+    for i in body.indices { copy.append(body[i]) }
+    admission.heldAdvertisement = copy
+    if !authority.advertisers.contains(channel.number) { authority.advertisers.append(channel.number) }
+    authority.advertisersDue = min(authority.advertisersDue, now + AuthorityState.retryDelay)
+  }
+
+  private mutating func takeHeldAdvertisements(at now: Instant) {
+    guard let authority, authority.advertisersDue <= now else { return }
+    for number in authority.advertisers {
+      let channel = channels[Int(number)]
+      guard let admission = authority.admissions[number], !admission.heldAdvertisement.isEmpty,
+        channel.advertisements.takeIfAvailable(at: now)
+      else { continue }
+      do throws(WireError) {
+        install(try LinkStateAdvertisement(decoding: admission.heldAdvertisement.span), from: channel, at: now)
+      } catch {
+        counters.controlInvalid &+= 1
+        admission.heldAdvertisement = []
+      }
+    }
+    authority.advertisers.removeAll { authority.admissions[$0]?.heldAdvertisement.isEmpty ?? true }
+    authority.advertisersDue = authority.advertisers.isEmpty ? .never : now + AuthorityState.retryDelay
   }
 }

@@ -108,8 +108,14 @@ extension Node {
   mutating func receiveSealed(_ frame: PacketBuffer, at offset: Int, on channel: Channel, _ now: Instant) {
     let p = frame.bytes + offset
     let count = frame.count - offset
-    guard count >= SessionLayout.overhead, let session = sessionFor(p, channel, at: now) else {
+    guard count >= SessionLayout.overhead, let session = sessionFor(p, count, channel, at: now) else {
       counters.noSession &+= 1
+      pool.give(frame)
+      return
+    }
+    // What a member sends beyond its budget is not even opened; what is not authentic costs nobody's.
+    guard channel.isUplink || p[0] & 0x30 != 0 || channel.controlFrames.hasToken(at: now) else {
+      counters.controlOverBudget &+= 1
       pool.give(frame)
       return
     }
@@ -118,10 +124,10 @@ extension Node {
       counters.sealRefused[Int(reason.rawValue)] &+= 1
       pool.give(frame)
     case .opened(let space, let sequence, let plainCount):
-      if session === channel.pendingSession {
-        promote(channel, at: now)
-      } else if session === channel.session {
+      if session === channel.session {
         channel.prove(at: now)
+      } else if let pending = channel.pendings.first(where: { $0.session === session }) {
+        promote(channel, pending, at: now)
       }
       channel.lastHeard = now
       let plain = p + SessionLayout.header
@@ -131,6 +137,7 @@ extension Node {
           space: space, at: now)
         return
       }
+      if !channel.isUplink { channel.controlFrames.take() }
       receiveControl(plain, count: plainCount, on: channel, at: now)
       pool.give(frame)
       settle(at: now)
@@ -138,10 +145,12 @@ extension Node {
   }
 
   /// Which of a channel's sessions the frame's key epoch means.
-  private func sessionFor(_ p: UnsafeMutablePointer<UInt8>, _ channel: Channel, at now: Instant) -> SecureSession? {
+  private func sessionFor(
+    _ p: UnsafeMutablePointer<UInt8>, _ count: Int, _ channel: Channel, at now: Instant
+  ) -> SecureSession? {
     let epoch = SecureSession.epoch(of: p)
     if let session = channel.session, session.keys.epoch == epoch { return session }
-    if let pending = channel.pendingSession, pending.keys.epoch == epoch { return pending }
+    for pending in channel.pendings where pending.session.recognizes(p, count: count) { return pending.session }
     if let previous = channel.previousSession, previous.keys.epoch == epoch, now < channel.previousEnds {
       return previous
     }
@@ -273,6 +282,10 @@ extension Node {
   }
 
   private mutating func receiveToward(_ bytes: [UInt8], on adjacency: UInt16, at now: Instant) {
+    guard relayDesk.mayGoToward(adjacency, at: now) else {
+      counters.towardOverBudget &+= 1
+      return
+    }
     let decoded: TowardMessage
     do throws(WireError) {
       decoded = try TowardMessage(decoding: bytes.span)

@@ -47,9 +47,8 @@ extension Channel {
     previousEnds = now + old
     isProved = false
     session = fresh
-    pendingSession = nil
-    pendingEnds = .never
-    pendingIsRenewal = false
+    // One that was asked for meanwhile may have been agreed already.
+    pendings.removeAll { $0.isRenewal }
     keysSince = now
   }
 
@@ -62,7 +61,11 @@ extension Channel {
   }
 
   /// When keys of this channel are to be forgotten.
-  var keysEnd: Instant { min(previousSession == nil ? .never : previousEnds, pendingEnds) }
+  var keysEnd: Instant {
+    var end = previousSession == nil ? .never : previousEnds
+    for pending in pendings { end = min(end, pending.ends) }
+    return end
+  }
 }
 
 extension Node {
@@ -74,15 +77,10 @@ extension Node {
       channel.previousSession = nil
       channel.previousEnds = .never
     }
-    if channel.pendingEnds <= now {
-      channel.pendingSession = nil
-      channel.pendingEnds = .never
-      channel.pendingIsRenewal = false
-      if channel.isUplink {
-        relay.setNextKey(nil, authority: channel.authorityIndex)
-        uplink(channel.authorityIndex)?.lastChallenge = []
-      }
+    if channel.pendings.contains(where: { $0.isRenewal && $0.ends <= now }) {
+      relay.setNextKey(nil, authority: channel.authorityIndex)
     }
+    channel.pendings.removeAll { $0.ends <= now }
   }
 
   // MARK: The MA
@@ -132,7 +130,7 @@ extension Node {
       challenge = try SessionChallenge(
         network: descriptor.networkID.bytes, authority: identity.id, authorityKey: identity.agreement,
         component: channel.peer, componentKey: member.certificate.agreementKey, nonce: session.keys.renewal,
-        epoch: (session.keys.epoch + 1) & 3, spi: freshSPI(), entropy: &entropy)
+        epoch: freeEpoch(channel, admission, besides: AttachRequest.noKeyEpoch), spi: freshSPI(), entropy: &entropy)
     } catch {
       counters.handshakeRefused &+= 1
       return false
@@ -187,7 +185,7 @@ extension Node {
     let channel = uplink.channel
     guard let session = channel.session, let entry = descriptor.authority(at: UInt8(channel.authorityIndex)),
       // A session that is being made anew is not renewed.
-      channel.pendingSession == nil || channel.pendingIsRenewal
+      channel.pendings.allSatisfy({ $0.isRenewal })
     else {
       counters.handshakeRefused &+= 1
       return
@@ -208,9 +206,10 @@ extension Node {
       return
     }
     if channel.previousSession?.keys.epoch == answer.keys.epoch { channel.previousSession = nil }
-    channel.pendingSession = SecureSession(keys: answer.keys)
-    channel.pendingEnds = now + SessionRenewal.unproved
-    channel.pendingIsRenewal = true
+    channel.pendings = [
+      PendingSession(
+        session: SecureSession(keys: answer.keys), challenge: [], response: [], ends: now + SessionRenewal.unproved)
+    ]
     relay.setNextKey(answer.keys.onion, authority: channel.authorityIndex)
   }
 

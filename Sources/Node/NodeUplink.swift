@@ -31,9 +31,6 @@ final class Uplink {
   /// The MA's boot the session was made in; 0 before the first.
   var sessionBoot: UInt32 = 0
   var needsSession = true
-  /// The challenge answered last, and the answer: a repeated challenge gets the same bytes.
-  var lastChallenge: [UInt8] = []
-  var lastResponse: [UInt8] = []
   var lsaDue = Instant.never
   var lsaSentAt = Instant.zero
   /// ipv4 and name of the MA came with WELCOME.
@@ -91,7 +88,7 @@ extension Node {
   // MARK: RELAY
 
   mutating func receiveRelay(_ bytes: [UInt8], on adjacency: UInt16, isLinked: Bool, at now: Instant) {
-    guard relayDesk.spend(adjacency, at: now) else {
+    guard relayDesk.mayRelay(adjacency, at: now) else {
       counters.relayOverBudget &+= 1
       return
     }
@@ -107,6 +104,10 @@ extension Node {
       return
     }
     let view = neighbour.adjacency(adjacency)
+    if message.kind == .attach, !relayDesk.mayAttach(adjacency, at: now) {
+      counters.attachOverBudget &+= 1
+      return
+    }
     if message.kind.isUpward {
       if index == authorityIndex {
         let up = RelayUp(
@@ -154,13 +155,19 @@ extension Node {
   private mutating func answerChallenge(
     _ message: RelayMessage, _ uplink: Uplink, on adjacency: UInt16, at now: Instant
   ) {
-    guard let entry = descriptor.authority(at: UInt8(uplink.channel.authorityIndex)) else { return }
-    if message.body != uplink.lastChallenge || uplink.channel.pendingSession == nil {
+    guard let entry = descriptor.authority(at: UInt8(uplink.channel.authorityIndex)),
+      let beside = neighbour.adjacency(adjacency)?.id
+    else { return }
+    let channel = uplink.channel
+    var response: [UInt8]
+    if let known = channel.pendings.first(where: { $0.challenge == message.body }) {
+      response = known.response
+    } else {
       let answer: SessionAnswer
       do throws(SessionHandshakeError) {
         answer = try SessionAnswer(
           challenge: message.body.span, network: descriptor.networkID.bytes, authority: entry.id,
-          authorityKey: entry.agreementKey, component: identity.id, componentKey: identity.agreement,
+          authorityKey: entry.agreementKey, component: identity.id, componentKey: identity.agreement, beside: beside,
           nonce: uplink.nonce, entropy: &entropy)
       } catch {
         counters.handshakeRefused &+= 1
@@ -171,31 +178,30 @@ extension Node {
         counters.handshakeRefused &+= 1
         return
       }
-      uplink.lastChallenge = message.body
-      uplink.lastResponse = answer.body
-      uplink.channel.pendingSession = SecureSession(keys: answer.keys)
-      uplink.channel.pendingEnds = now + SessionRenewal.unproved
-      uplink.channel.pendingIsRenewal = false
-      relay.setNextKey(nil, authority: uplink.channel.authorityIndex)
+      response = answer.body
+      if channel.pendings.count >= PendingSession.limit { channel.pendings.removeFirst() }
+      channel.pendings.append(
+        PendingSession(
+          session: SecureSession(keys: answer.keys), challenge: message.body, response: response,
+          ends: now + SessionRenewal.unproved))
     }
     uplink.channel.carrier = .neighbour(adjacency: adjacency)
-    let response = RelayMessage(kind: .response, authority: entry.id, body: uplink.lastResponse)
-    sendLink(subtype: LinkSubtype.relay, response.encode(), on: adjacency, at: now)
+    let answer = RelayMessage(kind: .response, authority: entry.id, body: response)
+    sendLink(subtype: LinkSubtype.relay, answer.encode(), on: adjacency, at: now)
   }
 
   /// The first end-to-end frame under new keys came: they are in use from now on.
-  mutating func promote(_ channel: Channel, at now: Instant) {
-    guard let pending = channel.pendingSession, let uplink = uplink(channel.authorityIndex) else { return }
-    if channel.pendingIsRenewal {
-      useRenewed(channel, pending, at: now)
+  mutating func promote(_ channel: Channel, _ pending: PendingSession, at now: Instant) {
+    guard let uplink = uplink(channel.authorityIndex) else { return }
+    if pending.isRenewal {
+      useRenewed(channel, pending.session, at: now)
       return
     }
-    channel.adopt(pending, at: now)
+    channel.adopt(pending.session, at: now)
     channel.isProved = true
-    relay.setKey(pending.keys.onion, authority: channel.authorityIndex, at: now)
+    relay.setKey(pending.session.keys.onion, authority: channel.authorityIndex, at: now)
     uplink.sessionBoot = beacon.newest(authority: beaconPosition(channel.authorityIndex))?.boot ?? uplink.attachBoot
     uplink.nonce = entropy.bytes16()
-    uplink.lastChallenge = []
     uplink.attachDelay = Uplink.firstAttachDelay
     uplink.attachDue = now + uplink.attachDelay
     uplink.needsSession = false

@@ -1,9 +1,39 @@
-// What a node keeps for neighbours that no MA has reached yet: one ATTACH an adjacency and MA, and their budgets.
+// What a node keeps for neighbours that no MA has reached yet: one ATTACH an adjacency and MA; and how much it carries for
+// each neighbour towards MAs (docs/PROTOCOL.md §4, §6).
 
 import Core
 import Wire
 
-/// 64 requests × about 300 B = 19 KiB; 256 buckets × 16 B = 4 KiB.
+/// A budget for each adjacency, full at first: 256 × 16 B = 4 KiB.
+struct AdjacencyBudgets {
+  /// A second, and at once.
+  let rate: Int64
+  let burst: Int64
+  /// Thousandths.
+  private var tokens: [Int64]
+  private var filledAt = [Instant](repeating: .zero, count: 256)
+
+  init(rate: Int64, burst: Int64) {
+    self.rate = rate
+    self.burst = burst
+    tokens = [Int64](repeating: burst * 1_000, count: 256)
+  }
+
+  /// Takes one frame's worth; false when it is used up.
+  mutating func spend(_ adjacency: UInt16, at now: Instant) -> Bool {
+    let i = Int(adjacency & 255)
+    let elapsed = min((now - filledAt[i]).milliseconds, 10_000)
+    if elapsed > 0 {
+      tokens[i] = min(burst * 1_000, tokens[i] + elapsed * rate)
+      filledAt[i] = now
+    }
+    if tokens[i] < 1_000 { return false }
+    tokens[i] -= 1_000
+    return true
+  }
+}
+
+/// 64 requests × about 300 B = 19 KiB; three budgets of 4 KiB.
 struct RelayDesk {
   struct Held {
     var adjacency: UInt16
@@ -12,25 +42,23 @@ struct RelayDesk {
   }
 
   static let heldLimit = 64
-  /// Relayed frames a second and adjacency.
-  static let rate: Int64 = 64
-  static let burst: Int64 = 32
 
   private(set) var held: [Held] = []
-  private var tokens = [Int64](repeating: RelayDesk.burst * 1_000, count: 256)
-  private var filledAt = [Instant](repeating: .zero, count: 256)
+  /// RELAY frames of a neighbour's.
+  private var relays = AdjacencyBudgets(rate: 64, burst: 32)
+  /// ATTACH among them: a component sends ten in its first five seconds, and then one a second.
+  private var attaches = AdjacencyBudgets(rate: 8, burst: 16)
+  /// TOWARD frames that a neighbour can always have carried.
+  private var ownTowards = AdjacencyBudgets(rate: 64, burst: 64)
+  /// TOWARD frames beyond those, of all neighbours together: whoever is cut off by one failure comes over one neighbour.
+  private var sharedTowards = TokenBucket(rate: 512, burst: 512, at: .zero)
 
-  /// Takes one frame's worth from the adjacency's budget; false when it is used up.
-  mutating func spend(_ adjacency: UInt16, at now: Instant) -> Bool {
-    let i = Int(adjacency & 255)
-    let elapsed = min((now - filledAt[i]).milliseconds, 10_000)
-    if elapsed > 0 {
-      tokens[i] = min(RelayDesk.burst * 1_000, tokens[i] + elapsed * RelayDesk.rate)
-      filledAt[i] = now
-    }
-    if tokens[i] < 1_000 { return false }
-    tokens[i] -= 1_000
-    return true
+  mutating func mayRelay(_ adjacency: UInt16, at now: Instant) -> Bool { relays.spend(adjacency, at: now) }
+
+  mutating func mayAttach(_ adjacency: UInt16, at now: Instant) -> Bool { attaches.spend(adjacency, at: now) }
+
+  mutating func mayGoToward(_ adjacency: UInt16, at now: Instant) -> Bool {
+    ownTowards.spend(adjacency, at: now) || sharedTowards.takeIfAvailable(at: now)
   }
 
   /// Keeps the newest request of an adjacency for an MA; at the limit the oldest goes.

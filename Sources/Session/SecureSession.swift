@@ -79,6 +79,28 @@ public final class SecureSession {
   /// Which key epoch a frame claims.
   public static func epoch(of frame: UnsafePointer<UInt8>) -> UInt8 { frame[0] >> 6 }
 
+  /// Whether a frame opens under these keys; nothing changes, neither the frame nor a window. For where several sessions
+  /// may be meant: makes a copy.
+  public func recognizes(_ frame: UnsafePointer<UInt8>, count: Int) -> Bool {
+    guard count >= SessionLayout.overhead, frame[0] >> 6 == keys.epoch, frame[0] & 15 == 0,
+      let space = SequenceSpace(rawValue: frame[0] >> 4 & 3)
+    else { return false }
+    let low = UInt32(bigEndian: UnsafeRawPointer(frame + 1).loadUnaligned(as: UInt32.self))
+    let sequence: UInt64
+    switch space {
+    case .control: sequence = control.reconstruct(low: low)
+    case .protected: sequence = protected.reconstruct(low: low)
+    case .bulk: sequence = bulk.reconstruct(low: low)
+    }
+    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { copy in
+      guard let p = copy.baseAddress else { return false }
+      UnsafeMutableRawPointer(p).copyMemory(from: frame, byteCount: count)
+      return AEAD.open(
+        p + SessionLayout.header, count: count - SessionLayout.header - SessionLayout.tag, additional: p,
+        additionalCount: 1, prefix: UInt32(space.rawValue), counter: sequence, key: keys.open)
+    }
+  }
+
   /// Checks and decrypts in place. After a refusal the bytes are unspecified, and no window has moved.
   public func open(_ frame: UnsafeMutablePointer<UInt8>, count: Int) -> SessionOpening {
     guard count >= SessionLayout.overhead else { return .refused(.short) }

@@ -88,7 +88,8 @@ private func afterNonce(_ nonce: Bytes16, in body: Span<UInt8>) throws(SessionHa
 public struct SessionChallenge {
   private var noise: NoiseKKInitiator
   public let nonce: Bytes16
-  private let epoch: UInt8
+  /// Key epoch of the session it makes.
+  public let epoch: UInt8
   private let spi: UInt32
   /// Body of the RELAY CHALLENGE; the same bytes are repeated until an answer comes.
   public let body: [UInt8]

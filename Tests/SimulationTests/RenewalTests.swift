@@ -164,7 +164,7 @@ extension World {
     world.run(for: .seconds(70))
     for box in world.nodes {
       for channel in box.running?.node.channels ?? [] {
-        #expect(channel.previousSession == nil && channel.pendingSession == nil)
+        #expect(channel.previousSession == nil && channel.pendings.isEmpty)
       }
     }
     #expect(world.unanswered() == [])

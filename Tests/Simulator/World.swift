@@ -29,6 +29,8 @@ public final class World {
   /// The number of the MA.
   public internal(set) var authority = 0
 
+  /// Called with every frame that is sent into a medium that somebody listens to.
+  var listeners: [Int: (World, HeardFrame) -> Void] = [:]
   var spareSecrets: [EnrolmentSecret] = []
   var media: [Medium] = []
   var random: SeededRandom
@@ -244,6 +246,11 @@ public final class World {
     let number = box.ports[port].medium
     let place = box.ports[port].tap
     let quality = media[number].taps[place].quality
+    if let listener = listeners[number] {
+      let frame = HeardFrame(bytes: bytes, source: box.ports[port].address, destination: destination)
+      // Once the sender's own event is over.
+      after(.zero) { listener($0, frame) }
+    }
     var leaves = now
     if let rate = quality.bitsPerSecond {
       let start = max(now, media[number].taps[place].busyUntil)

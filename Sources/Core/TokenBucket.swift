@@ -1,8 +1,6 @@
 // A budget that refills with time: at most `burst` at once, and one each `interval` in the long run.
 
-import Core
-
-struct TokenBucket {
+public struct TokenBucket: Sendable {
   /// Nanoseconds that make one token.
   private let interval: Int64
   private let burst: Int64
@@ -11,7 +9,7 @@ struct TokenBucket {
   private var refilled: Instant
 
   /// Full. `interval` is at least a nanosecond, and burst × interval below a year.
-  init(every interval: Duration, burst: Int64, at now: Instant) {
+  public init(every interval: Duration, burst: Int64, at now: Instant) {
     self.interval = interval.nanoseconds
     self.burst = burst
     saved = burst * interval.nanoseconds
@@ -19,11 +17,11 @@ struct TokenBucket {
   }
 
   /// A bucket that gives `rate` tokens a second.
-  init(rate: Int64, burst: Int64, at now: Instant) {
+  public init(rate: Int64, burst: Int64, at now: Instant) {
     self.init(every: Duration.seconds(1) / rate, burst: burst, at: now)
   }
 
-  mutating func hasToken(at now: Instant) -> Bool {
+  public mutating func hasToken(at now: Instant) -> Bool {
     if refilled < now {
       // A span of centuries reads as negative: full.
       let elapsed = (now - refilled).nanoseconds
@@ -35,9 +33,9 @@ struct TokenBucket {
   }
 
   /// Takes `count` tokens, into debt (at most `burst` of it) when there are not as many.
-  mutating func take(_ count: Int64 = 1) { saved = max(saved - count * interval, -burst * interval) }
+  public mutating func take(_ count: Int64 = 1) { saved = max(saved - count * interval, -burst * interval) }
 
-  mutating func takeIfAvailable(at now: Instant) -> Bool {
+  public mutating func takeIfAvailable(at now: Instant) -> Bool {
     guard hasToken(at: now) else { return false }
     take()
     return true
