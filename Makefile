@@ -27,7 +27,7 @@ STRICT := --explicit-target-dependency-import-check error -Xswiftc -warnings-as-
 # the spare ones (2.45 MB of text without it, 2.31 with it, at the same sources).
 # Smaller at link time: sections nothing refers to, functions that are the same, code sequences that repeat (the machine
 # outliner), relocations packed, and the unwind tables, which nothing reads (a fifth of the image).
-LINK_SMALL := $(addprefix -Xlinker ,--gc-sections --icf=all --pack-dyn-relocs=relr -O2 -mllvm -enable-machine-outliner=always \
+LINK_SMALL := $(addprefix -Xlinker ,--gc-sections --icf=all --pack-dyn-relocs=relr -O2 -mllvm -enable-machine-outliner=always -mllvm -machine-outliner-reruns=2 -mllvm -inline-threshold=5 \
   --no-eh-frame-hdr -T board/no-unwind-tables.ld)
 EMBEDDED_BUILD := EMBEDDED=1 LIFELINE_COMMIT=$(COMMIT) $(SWIFT) build -c release --scratch-path $(SCRATCH) \
   --product Lifeline --disable-local-rpath --experimental-lto-mode full $(if $(TRIPLE),--triple $(TRIPLE)) --toolset board/$(BOARD)/toolset.json \

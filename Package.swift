@@ -47,7 +47,10 @@ let upper: [Target] = [
   module("Runtime", ["Core", "Wire", "CSystem", "CCap"]),
   .executableTarget(
     name: "Lifeline",
-    dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Bearer", "Onion", "Session", "Node", "Runtime"],
+    dependencies: [
+      "Core", "Wire", "Crypto", "Membership", "Store", "Neighbour", "Beacon", "Topology", "Onion", "Session", "Node",
+      "Runtime",
+    ],
     swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap"), .linkedLibrary("m")]),
 ]
@@ -80,6 +83,10 @@ let host: [Target] = [
   tests("OnionTests", ["Core", "Wire", "Crypto", "Onion"]),
   tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session"]),
   tests("RuntimeTests", ["Core", "Wire", "CSystem", "Runtime"]),
+  .target(
+    name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],
+    path: "Tests/Simulator", swiftSettings: settings),
+  tests("SimulationTests", ["Core", "Wire", "Membership", "Store", "Node", "Simulator"]),
   module("InsiderKit", everyEngine + ["Node"]),
   .executableTarget(
     name: "Insider", dependencies: ["InsiderKit", "CLab", "Core", "Crypto", "Store"], swiftSettings: settings,

@@ -299,7 +299,8 @@ public struct Forger {
     let length = choices.u8() & 3 == 0 ? 56 + choices.below(600) : 56
     let values = HelloFrame(
       // Seldom "leaving": a neighbour that has left hears nothing more.
-      flags: choices.u8() & (choices.u8() & 63 == 0 ? 0xff : 0xfb), interval: choices.u8() & 1 == 0 ? 20 : choices.u16(),
+      flags: choices.u8() & (choices.u8() & 63 == 0 ? 0xff : 0xfb),
+      interval: choices.u8() & 1 == 0 ? 20 : choices.u16(),
       epoch: choices.u8() & 1 == 0 ? node.descriptor.epoch : choices.u32(), sent: choices.u32(),
       received: choices.u32(), nonce: choices.u8() & 1 == 0 ? Bytes16() : node.contents.networkID.bytes,
       heard: UInt32(truncatingIfNeeded: key.pointee.window.highest),

@@ -10,8 +10,8 @@ public struct StormFigures: Sendable {
   /// The insider's own account: frames by kind, and how often it lost its link.
   public var inside = ""
   public var insideCount = 0
-  /// Resident memory of the node and of the authority behind it, KiB: after a first twentieth of the storm, and growth
-  /// from there to its end.
+  /// Resident memory of the node and of the authority behind it, KiB: three seconds into the insider's half, and growth
+  /// from there to the end.
   public var residentKiB = 0
   public var growthKiB = 0
   public var authorityKiB = 0
@@ -62,36 +62,40 @@ extension Trial {
       figures.outside.mutated += sent.mutated
       figures.outside.refusedByKernel += sent.refusedByKernel
     }
-    func inside(_ count: Int) throws {
-      let mac = try attacker.run(["cat", "/sys/class/net/eth0/address"]).output.trimmingCharacters(
-        in: .whitespacesAndNewlines)
-      let said = try attacker.run(
-        [
-          insiderProgram(), "--store", attacker.store, "--interface", "eth0", "--frames", "\(count)", "--seed",
-          "\(seed)", "--address", mac,
-        ], timeout: 60 + Double(count) / 500)
-      figures.inside = said.output.split(separator: "\n").last.map(String.init) ?? ""
-      figures.insideCount += figures.inside.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-    }
     func resident(_ node: LabNode) throws -> Int {
       guard node.isRunning, let now = node.figures else {
         throw LabError.expectation("\(node.name) is gone, seed \(seed)\n\(node.logTail())")
       }
       return now.residentKiB
     }
-
+    /// Forges `count` frames; the figures to compare with are taken when it has forged for a while.
+    func inside(_ count: Int) throws {
+      let mac = try attacker.run(["cat", "/sys/class/net/eth0/address"]).output.trimmingCharacters(
+        in: .whitespacesAndNewlines)
+      let log = "\(laboratory.directory)/insider"
+      let insider = try BackgroundProcess(
+        [
+          insiderProgram(), "--store", attacker.store, "--interface", "eth0", "--frames", "\(count)", "--seed",
+          "\(seed)", "--address", mac,
+        ], in: attacker.namespace, log: log)
+      defer { insider.stop() }
+      _ = insider.hasEnded(within: 3)
+      figures.residentKiB = try resident(target)
+      figures.authorityKiB = try resident(laboratory.authority)
+      let ended = try wait(upTo: 60 + Double(count) / 500) { insider.hasEnded(within: 0.2) }
+      let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+      guard ended != nil, insider.endStatus == 0 else { throw LabError.expectation("the insider failed: \(said)") }
+      figures.inside = said.split(separator: "\n").last.map(String.init) ?? ""
+      figures.insideCount = figures.inside.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    }
     let pings = "\(laboratory.directory)/storm-pings"
     let ping = try BackgroundProcess(
       ["ping", "-n", "-i", "0.01", "-W", "1", address.text], in: laboratory.authority.namespace, log: pings)
     let stream = try GapStream(from: laboratory.authority.namespace, to: address, in: bystander.namespace)
     do {
-      try outside(frames / 40)
-      try inside(frames / 40)
-      figures.residentKiB = try resident(target)
-      figures.authorityKiB = try resident(laboratory.authority)
-      try outside(frames / 2 - frames / 40)
+      try outside(frames - frames / 2)
       _ = try resident(target)
-      try inside(frames / 2 - frames / 40)
+      try inside(frames / 2)
       figures.growthKiB = try resident(target) - figures.residentKiB
       figures.authorityGrowthKiB = try resident(laboratory.authority) - figures.authorityKiB
     } catch {

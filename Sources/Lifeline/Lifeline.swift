@@ -3,6 +3,7 @@
 import Core
 import Crypto
 import Membership
+import Neighbour
 import Runtime
 
 @main struct Lifeline {
@@ -123,6 +124,10 @@ struct SelfTest {
   let run: () -> StaticString?
 
   static var all: [SelfTest] {
-    [SelfTest(name: "crypto", run: cryptoSelfTest)]
+    [
+      SelfTest(name: "crypto", run: cryptoSelfTest), SelfTest(name: "wire", run: wireSelfTest),
+      SelfTest(name: "link", run: linkSelfTest), SelfTest(name: "session", run: sessionSelfTest),
+      SelfTest(name: "certificate", run: certificateSelfTest), SelfTest(name: "store", run: storeSelfTest),
+    ]
   }
 }

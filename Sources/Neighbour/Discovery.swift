@@ -145,15 +145,16 @@ extension NeighbourEngine {
     return .clone
   }
 
-  /// The neighbour known at this address. Another ID from there is refused as long as the one with a key is heard or may
-  /// come back; a proved newcomer only has to wait until the old one is silent.
+  /// The neighbour known at this address. Another ID from there is refused as long as the one with a key is heard, and
+  /// while it is eagerly asked for after: then the box may have been given another identity. A proved newcomer only has to wait until the old one is silent.
   mutating func neighbour(
     at source: MACAddress, on port: PortPointer, as id: ComponentID, isProved: Bool, now: Instant
   ) throws(NeighbourRefusal) -> AdjacencyPointer? {
     guard let known = tables.find(source, on: port) else { return nil }
     if known.pointee.id == id { return known }
     if known.pointee.isHeard { throw .identityConflict }
-    if known.pointee.hasKey && !known.pointee.isLeaving && !isProved { throw .identityConflict }
+    let mayComeBack = now < known.pointee.eagerUntil
+    if known.pointee.hasKey && !known.pointee.isLeaving && !isProved && mayComeBack { throw .identityConflict }
     forget(known, .silent, at: now)
     return nil
   }

@@ -163,6 +163,7 @@ extension NeighbourEngine {
     guard keys[index].window.accept(counter) else { throw .replayed }
     counters.hellosReceived &+= 1
     let wasProved = index != AdjacencyRecord.candidateIndex
+    let wasUp = adjacency.pointee.isUp
     if !wasProved { promoteCandidate(adjacency, at: now) }
     // Late ones, and those under the key before, are signs of life and no more.
     let isCurrent = !wasProved || index == Int(adjacency.pointee.currentPhase)
@@ -172,6 +173,7 @@ extension NeighbourEngine {
     let burst = evaluate(adjacency, at: now)
     // The other end waits for a hello under the new key to take it for its own sending.
     if !wasProved && !burst { sendChangeBurst(adjacency, at: now) }
+    if !wasProved && wasUp && adjacency.pointee.isUp { tell(.adjacencyRenewed(UInt16(adjacency.pointee.number))) }
     if isNewest && isCurrent && hello.flags & HelloFrame.Flag.answerNow != 0 && !adjacency.pointee.isLeaving
       && adjacency.pointee.answers.take(at: now)
     {

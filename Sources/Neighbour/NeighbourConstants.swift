@@ -46,7 +46,8 @@ enum NeighbourLimits {
   static let strangerLife = Duration.seconds(35)
   /// A neighbour with a key that is down is forgotten after this.
   static let downLife = Duration.seconds(60)
-  /// A neighbour that is down hears hellos at the normal pace for this long, then once a second.
+  /// A neighbour that is down hears hellos at the normal pace for this long, then once a second; nobody else may claim
+  /// its address until then.
   static let eagerLife = Duration.seconds(10)
   /// New neighbours let in, a second and port; with and without certificate are counted apart.
   static let newcomersPerSecond: Int64 = 20
@@ -66,7 +67,7 @@ enum NeighbourLimits {
   /// Frames of less do not make a usable link; also the lowest probe size.
   static let smallestUsableFrame = 576
   /// Sizes tried when full-size hellos are lost, bytes, largest first.
-  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 576]
+  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 768, 576]
   /// Outputs waiting; frames are dropped at the first limit, so that changes of state always find room.
   static let waitingFrames = 3072
   static let waitingOutputs = 4096

@@ -35,6 +35,9 @@ public enum NeighbourOutput {
   case adjacencyDown(UInt16, AdjacencyDownReason)
   /// Frame size, cost, the neighbour's number or its epoch changed.
   case adjacencyChanged(UInt16)
+  /// An adjacency that is up has a new key: its age was up, or the neighbour has restarted so fast that nobody missed it,
+  /// and knows nothing.
+  case adjacencyRenewed(UInt16)
   /// A neighbour that cannot be linked (now): OPEN RELAY frames can be exchanged with it.
   case strangerHeard(UInt16)
   /// The stranger with this number is forgotten.

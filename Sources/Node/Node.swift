@@ -41,6 +41,10 @@ public struct Node: Personality, ~Copyable {
   var authority: AuthorityState?
   var relayDesk = RelayDesk()
 
+  /// Frames inside frames that are being sent through channels without a route.
+  var carrierDepth = 0
+  static let carrierDepthLimit = 4
+
   var portNames: [PortNumber: PortStatus] = [:]
   var outputs = BoundedQueue<NodeOutput>(limit: 4_096)
   /// The buffer whose packet was handed out last; given back on the next call.
@@ -49,6 +53,8 @@ public struct Node: Personality, ~Copyable {
   var controlDeadline: Instant?
   var lsaVersion: UInt32 = 0
   var topologyIsDirty = false
+  /// The store has changed and could not be handed out yet.
+  var persistIsDue = false
   var counters = NodeCounters()
   let startedAt: Instant
   /// Until then frames are sent while the process ends.
@@ -114,6 +120,7 @@ struct NodeCounters {
   var relayInvalid: UInt64 = 0
   var towardExhausted: UInt64 = 0
   var towardNoTree: UInt64 = 0
+  var carrierTooDeep: UInt64 = 0
   var bearerNoRoute: UInt64 = 0
   var bearerWrongSource: UInt64 = 0
   var bearerWrongDestination: UInt64 = 0
@@ -149,6 +156,9 @@ extension Node {
   // MARK: Ports
 
   public mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant) {
+    var status = status
+    // No frame is larger than the buffers it is built in.
+    status.frameSize = min(status.frameSize, pool.slabSize - PacketPool.headRoom)
     portNames[port] = status
     neighbour.portChanged(port, status, at: now)
     settle(at: now)
@@ -191,6 +201,7 @@ extension Node {
   /// Drains every engine until none has anything to say, then sets the next deadline.
   mutating func settle(at now: Instant) {
     currentTime = now
+    if persistIsDue { persist() }
     var isQuiet = false
     while !isQuiet {
       isQuiet = true
@@ -226,6 +237,7 @@ extension Node {
         beacon.adjacencyDown(number)
         reportAdjacency(number, isUp: false, reason: text(reason.text))
       case .adjacencyChanged: topologyIsDirty = true
+      case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
       case .strangerGone(let number): beacon.adjacencyDown(number)
       case .event(let level, let text): report(level, text)
@@ -245,8 +257,8 @@ extension Node {
         for adjacency in neighbour.adjacencies where adjacency.number != except {
           sendBeacon(content, on: adjacency.number, at: now)
         }
-      case .newest(let position, let boot, _, _, _, _):
-        beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, at: now)
+      case .newest(let position, let boot, _, let adjacency, _, _):
+        beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, on: adjacency, at: now)
       case .newBoot(let position):
         report(.notice, "authority \(authorityName(authorityIndex(atPosition: position))) has started anew")
       case .bootJumped(let boot):
@@ -263,10 +275,14 @@ extension Node {
     sendLink(subtype: LinkSubtype.beacon, content, on: adjacency, at: now)
   }
 
-  mutating func beaconHeard(authority index: Int, boot: UInt32, at now: Instant) {
+  mutating func beaconHeard(authority index: Int, boot: UInt32, on adjacency: UInt16, at now: Instant) {
     for uplink in uplinks where uplink.channel.authorityIndex == index {
       if uplink.sessionBoot != boot, uplink.attachBoot != boot {
         uplink.attachBoot = boot
+        uplink.attachDelay = Uplink.firstAttachDelay
+        uplink.attachDue = now
+      } else if uplink.needsSession, uplink.attachedOn != adjacency {
+        // The way there is back, or another one: what was asked before does not count.
         uplink.attachDelay = Uplink.firstAttachDelay
         uplink.attachDue = now
       }
@@ -320,7 +336,8 @@ extension Node {
 
   mutating func persist() {
     do throws(StoreError) {
-      emit(.persist(try contents.encode()))
+      // A change of the store is not dropped: when the outputs are full it is written at the next event.
+      persistIsDue = !outputs.append(.persist(try contents.encode()))
     } catch {
       report(.error, "the store cannot hold the change: \(error.description)")
     }

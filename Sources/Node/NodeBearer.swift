@@ -69,7 +69,7 @@ extension Node {
   }
 
   /// A route nears the end of its counter: the MA lays another.
-  private mutating func routeWornOut(_ channel: Channel, at now: Instant) {
+  mutating func routeWornOut(_ channel: Channel, at now: Instant) {
     guard let authority, let admission = authority.admissions[channel.number], !admission.routeIsStale else { return }
     admission.routeIsStale = true
     scheduleRecompute(at: now)

@@ -317,20 +317,18 @@ extension Node {
     } catch {
       return .failure(error.description)
     }
-    var changed = false
-    for outcome in outcomes {
-      if case .accepted(let member) = outcome.verdict {
-        changed = true
-        _ = channel(for: member)
-        report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
-      }
-    }
-    if changed {
-      do throws(StoreError) {
-        emit(.persist(try contents.encode()))
-      } catch {
+    if outcomes.contains(where: { $0.changesStore }) {
+      // Nothing is told to anybody before it is known that the store holds it.
+      do throws(StoreError) { _ = try contents.encode() } catch {
         contents = before
         return .failure(error.description)
+      }
+      persist()
+    }
+    for outcome in outcomes {
+      if case .accepted(let member) = outcome.verdict {
+        _ = channel(for: member)
+        report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
       }
     }
     return .document(acceptDocument(outcomes))

@@ -30,6 +30,7 @@ extension Node {
       json.field("relayInvalid", counters.relayInvalid)
       json.field("towardExhausted", counters.towardExhausted)
       json.field("towardNoTree", counters.towardNoTree)
+      json.field("carrierTooDeep", counters.carrierTooDeep)
       json.field("bearerNoRoute", counters.bearerNoRoute)
       json.field("bearerWrongSource", counters.bearerWrongSource)
       json.field("bearerWrongDestination", counters.bearerWrongDestination)

@@ -74,6 +74,7 @@ extension Node {
       let channel: Channel?
       if onionClass.authority == authorityIndex {
         channel = authority?.returnRoutes[route].map { channels[Int($0)] }
+        if let channel, onionCounter(of: frame) >= OnionBuilder.replaceAfter { routeWornOut(channel, at: now) }
       } else {
         channel = uplink(onionClass.authority)?.channel
       }
@@ -209,8 +210,15 @@ extension Node {
       let message = RelayMessage(kind: kind, authority: authorityID(channel), body: body)
       sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
     case .through(let through, let adjacency) where channel.route == nil:
+      // Carriers come from what components asked last: they may lead in a circle.
+      guard carrierDepth < Node.carrierDepthLimit else {
+        counters.carrierTooDeep &+= 1
+        return
+      }
+      carrierDepth += 1
       let message = RelayMessage(kind: .sealedDown, authority: authorityID(channel), body: sealed)
       sendDatagram(RelayDown(adjacency: adjacency, relay: message).encode(), on: channels[Int(through)], at: now)
+      carrierDepth -= 1
     default:
       if peerIsAuthority { sendToward(sealed, on: channel, at: now) }
     }

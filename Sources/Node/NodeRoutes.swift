@@ -16,6 +16,8 @@ extension Node {
   /// Computes the paths anew and lays every route that changed or went stale.
   mutating func layRoutes(at now: Instant) {
     guard let authority else { return }
+    // A link that carries no frame of the size in use is no link; others may lead to the same place.
+    authority.graph.smallestFrameSize = UInt16(clamping: authority.size.smallestFrame)
     var changed: [ComponentID: Bool] = [:]
     for id in authority.graph.recompute() { changed[id] = true }
     var longest = 1
@@ -30,6 +32,7 @@ extension Node {
     if let size = OnionSize(hops: longest), size.entries > authority.size.entries {
       authority.size = size
       beacon.sizeCode = size.code
+      scheduleRecompute(at: now)
       for (_, admission) in authority.admissions { admission.routeIsStale = true }
     }
     // Near ones first: what is told to far ones travels over the nearer ones' links, not over their routes.
@@ -46,6 +49,15 @@ extension Node {
       channel.route = nil
       if wasReachable { report(.warning, "\(String(decoding: channel.name, as: UTF8.self)) is unreachable") }
       admission.routeIsStale = channel.session == nil
+      return
+    }
+    guard Int(path.frameSize) >= authority.size.smallestFrame else {
+      channel.route = nil
+      admission.routeIsStale = false
+      report(
+        .warning,
+        "\(String(decoding: channel.name, as: UTF8.self)) is unreachable: its way carries frames of \(path.frameSize) bytes, "
+          + "and \(authority.size.smallestFrame) are needed")
       return
     }
     guard let there = forwardHops(path, authority), let back = backwardHops(path, authority) else {

@@ -66,6 +66,7 @@ extension Node {
       guard let adjacency = newest?.adjacency,
         !beacon.isSilent(authority: beaconPosition(channel.authorityIndex), at: now)
       else {
+        uplink.attachedOn = nil
         uplink.attachDue = now + Uplink.longestAttachDelay
         return
       }
@@ -209,6 +210,14 @@ extension Node {
   mutating func ownAdvertisement() -> LinkStateAdvertisement {
     lsaVersion &+= 1
     var totals = LinkStateAdvertisement.Counters()
+    for view in neighbour.adjacencies {
+      totals.framesIn &+= UInt32(truncatingIfNeeded: view.received)
+      totals.framesOut &+= UInt32(truncatingIfNeeded: view.sent)
+    }
+    totals.refusedLinkTag = UInt32(truncatingIfNeeded: neighbour.counters[.badTag])
+    totals.refusedMAC = UInt32(truncatingIfNeeded: relay.refused[Int(OnionRefusal.wrongMAC.rawValue)])
+    totals.refusedReplay = UInt32(
+      truncatingIfNeeded: neighbour.counters[.replayed] &+ relay.refused[Int(OnionRefusal.replayed.rawValue)])
     totals.relayed = UInt32(truncatingIfNeeded: counters.relayed)
     totals.delivered = UInt32(truncatingIfNeeded: counters.delivered)
     totals.dropped = UInt32(truncatingIfNeeded: counters.noAdjacency)
@@ -301,7 +310,7 @@ extension Node {
 
   private mutating func install(_ message: ReturnRoute, _ uplink: Uplink, at now: Instant) {
     let channel = uplink.channel
-    guard message.frameSize >= UInt16(message.size.endToEnd + SessionLayout.overhead + 512),
+    guard Int(message.frameSize) >= message.size.smallestFrame,
       let builder = OnionBuilder(
         route: message.route, size: message.size, hops: message.hops, entropy: &entropy)
     else {

@@ -19,6 +19,9 @@ public struct OnionSize: Equatable, Sendable {
   public var entries: Int { 8 << Int(code) }
   /// Offset of the end-to-end frame: link header, onion header and N entries.
   public var endToEnd: Int { OnionLayout.entries + OnionLayout.entrySize * entries }
+  /// Bytes a frame must have at least to be of use on a route: the headers, the end-to-end part (26) and one chunk of
+  /// the control stream (512). 650 at N = 8.
+  public var smallestFrame: Int { endToEnd + 26 + 512 }
 }
 
 public enum OnionLayout {

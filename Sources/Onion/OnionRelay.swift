@@ -166,3 +166,6 @@ public struct OnionRelay: ~Copyable {
     return .refused(reason)
   }
 }
+
+/// The counter that an ONION frame's header carries.
+public func onionCounter(of frame: borrowing PacketBuffer) -> UInt32 { load(frame.bytes + OnionLayout.counter) }

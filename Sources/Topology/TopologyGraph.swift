@@ -43,6 +43,10 @@ public struct TopologyGraph {
 
   /// A link that carries less than this, bytes, does not count: headers for 8 hops take 138.
   public static let smallestFrameSize: UInt16 = 256
+  /// The same for frames of the size in use, which may need more.
+  public var smallestFrameSize = TopologyGraph.smallestFrameSize {
+    didSet { if smallestFrameSize != oldValue { isStale = true } }
+  }
 
   public let root: ComponentID
   public let nodeLimit: Int
@@ -278,7 +282,7 @@ public struct TopologyGraph {
           continue
         }
         let frameSize = min(report.frameSize, other.frameSize)
-        guard frameSize >= TopologyGraph.smallestFrameSize else {
+        guard frameSize >= smallestFrameSize else {
           if index < far { counters.linksTooSmall += 1 }
           continue
         }

@@ -220,6 +220,7 @@ final class Harness {
       case .adjacencyUp(let n): box.log.append((now, .up(n)))
       case .adjacencyDown(let n, let reason): box.log.append((now, .down(n, reason)))
       case .adjacencyChanged(let n): box.log.append((now, .changed(n)))
+      case .adjacencyRenewed: break
       case .strangerHeard(let n): box.log.append((now, .stranger(n)))
       case .strangerGone(let n): box.log.append((now, .strangerGone(n)))
       case .event(_, let text): box.log.append((now, .event(text)))

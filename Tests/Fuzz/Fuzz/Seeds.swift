@@ -29,7 +29,9 @@ enum Seeds {
     for line in text.split(separator: "\n") where !line.hasPrefix("#") {
       for word in line.split(separator: " ").dropFirst() where word.count >= 4 && word.count % 2 == 0 {
         let digits = Array(word)
-        let bytes = stride(from: 0, to: digits.count, by: 2).compactMap { UInt8(String(digits[$0...$0 + 1]), radix: 16) }
+        let bytes = stride(from: 0, to: digits.count, by: 2).compactMap {
+          UInt8(String(digits[$0...$0 + 1]), radix: 16)
+        }
         if bytes.count * 2 == digits.count { out.append(bytes) }
       }
     }
@@ -53,12 +55,15 @@ enum Seeds {
       return frames.filter { !$0.isEmpty }.map { [0, 5, $0[0], 0] + counted(Array($0.dropFirst())) }
     case "beacon": return values(vectors, "beacon").map { [0, 1, 4, 1] + $0 + [1] }
     case "onion":
-      return values(vectors, "onion").map { [0, 1, 0, UInt8((15 + $0.count) & 255)] + [UInt8](repeating: 0, count: 15) + $0 }
+      return values(vectors, "onion").map {
+        [0, 1, 0, UInt8((15 + $0.count) & 255)] + [UInt8](repeating: 0, count: 15) + $0
+      }
     case "session": return values(vectors, "session").map { [0, UInt8(min($0.count, 79))] + $0 }
     case "handshake": return values(vectors, "session").map { [2, 0, 0, 0, 0, 0, UInt8(min($0.count, 119))] + $0 }
     case "json":
       return [
-        #"{"name":"sw1","hops":3,"up":true,"list":[1,-2.5e3,null,"é\n"]}"#, #"[[[[{"a":{}}]]]]"#, "12", #""\ud834\udd1e""#,
+        #"{"name":"sw1","hops":3,"up":true,"list":[1,-2.5e3,null,"é\n"]}"#, #"[[[[{"a":{}}]]]]"#, "12",
+        #""\ud834\udd1e""#,
       ].map { Array($0.utf8) }
     case "control": return [[0, 1, 0, 6] + Array("status".utf8) + [0, 0, 0, 0]]
     default: return []
