@@ -5,6 +5,7 @@ import Crypto
 import Membership
 import Neighbour
 import Runtime
+import Session
 
 @main struct Lifeline {
   static func main() {
