@@ -3,8 +3,9 @@
 //
 //   Insider --store FILE --interface NAME --frames COUNT --seed NUMBER --address MAC
 //
-// It runs in the member's namespace while that member's own process does not. The last line it prints is
-// "forged COUNT in SECONDS s: beacon N relay N ...; link down N times".
+// It runs in the member's namespace while that member's own process does not. The last line it prints is one JSON object:
+// forged (frames), seconds, joinSeconds, withSession (frames sent while it had a session and a way back), kinds (frames by
+// kind), said (what the member itself reported while it forged: links lost, sessions made, by their texts).
 
 import CLab
 import Core
@@ -46,8 +47,8 @@ struct InsiderFailure: Error { let text: String }
     let loaded = try StoreFile.decode(Array(file))
     let port = try PacketPort(interface: option("interface"), address: MACAddress(address))
     var member = PlayedMember(loaded.contents, port: port, address: MACAddress(address), seed: seed)
-    try member.join(within: 15)
-    try member.storm(frames, Choices(seed: seed))
+    let joined = try member.join(within: 15)
+    print(try member.storm(frames, Choices(seed: seed), joined: joined))
     member.leave()
   }
 }
@@ -99,6 +100,8 @@ struct PlayedMember: ~Copyable {
   private let pool = PacketPool(slabSize: 12_288, slabCount: 512)
   private let port: PacketPort
   private var forger = Forger()
+  /// What the node reported, by text.
+  private var said: [String: Int] = [:]
   private let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
   private static let number = PortNumber(1)
 
@@ -123,11 +126,17 @@ struct PlayedMember: ~Copyable {
 
   private mutating func drain() {
     while let output = node.nextOutput() {
-      guard case .transmit(let buffer, _, let destination) = output else { continue }
-      let frame = UnsafeBufferPointer(start: buffer.bytes, count: buffer.count)
-      forger.remember(Array(frame))
-      port.send(frame, to: destination)
-      pool.give(buffer)
+      switch output {
+      case .transmit(let buffer, _, let destination):
+        let frame = UnsafeBufferPointer(start: buffer.bytes, count: buffer.count)
+        forger.remember(Array(frame))
+        port.send(frame, to: destination)
+        pool.give(buffer)
+      case .event(_, let text):
+        // "link 1 on eth0 to ...: down, silent": what stands before the colon is always the same.
+        said[text.components(separatedBy: ": ").last ?? text, default: 0] += 1
+      case .deliver, .configureBearer, .persist: break
+      }
     }
   }
 
@@ -157,51 +166,63 @@ struct PlayedMember: ~Copyable {
     _ = Foundation.poll(&poll, 1, 1)
   }
 
-  mutating func join(within seconds: Double) throws {
-    let end = Date() + seconds
+  /// The seconds it took.
+  mutating func join(within seconds: Double) throws -> Double {
+    let begun = Date()
     while !InsiderKit.isReady(node) {
-      if Date() > end { throw InsiderFailure(text: "not authenticated within \(seconds) s") }
+      if Date() > begun + seconds { throw InsiderFailure(text: "not authenticated within \(seconds) s: \(said)") }
       turn()
       wait()
     }
+    return Date().timeIntervalSince(begun)
   }
 
   /// Between forged frames the member behaves: it says hello, acknowledges, and joins again when it lost its link.
-  mutating func storm(_ frames: Int, _ choices: consuming Choices) throws {
-    var counts = [Int](repeating: 0, count: Forgery.allCases.count)
-    var (sent, outages, withSession) = (0, 0, 0)
+  mutating func storm(_ frames: Int, _ choices: consuming Choices, joined: Double) throws -> String {
+    var counts: [String: Int] = [:]
+    var (sent, withSession) = (0, 0)
     let begun = Date()
-    var isDown = false
-    var patience = Date() + 20
+    var patience = begun + 20
+    said = [:]
     while sent < frames {
-      if sent % 32 == 0 || isDown { turn() }
+      if sent % 16 == 0 { turn() }
       guard let forged = forger.forge(&node, &choices, at: PlayedMember.now) else {
         // No link, or nothing of this kind to be had: with a link, another kind is tried at once.
-        let hasLink = InsiderKit.hasLink(node)
-        if !hasLink {
-          if !isDown { outages += 1 }
-          isDown = true
+        if !InsiderKit.hasLink(node) {
           wait()
-          if Date() > patience { throw InsiderFailure(text: "the link did not come back after \(sent) frames") }
+          if Date() > patience {
+            throw InsiderFailure(text: "the link did not come back after \(sent) frames: \(said)")
+          }
         }
         turn()
         continue
       }
-      isDown = false
       patience = Date() + 20
       forged.bytes.withUnsafeBufferPointer { frame in
         if port.send(frame, to: forged.destination) {
           sent += 1
-          counts[Int(forged.kind.rawValue)] += 1
+          counts[forged.kind.name, default: 0] += 1
         }
       }
       if InsiderKit.isReady(node) { withSession += 1 }
+      if forged.isHarmful {
+        InsiderKit.sayHello(&node, at: PlayedMember.now)
+        drain()
+      }
     }
-    let kinds = Forgery.allCases.map { "\($0.name) \(counts[Int($0.rawValue)])" }.joined(separator: " ")
-    print(
-      String(
-        format: "forged %d in %.1f s: %@; %.0f %% with a session; link down %d times", sent,
-        Date().timeIntervalSince(begun), kinds, 100 * Double(withSession) / Double(max(1, sent)), outages))
+    let account = Account(
+      forged: sent, seconds: Date().timeIntervalSince(begun), joinSeconds: joined, withSession: withSession,
+      kinds: counts, said: said)
+    return String(decoding: try JSONEncoder().encode(account), as: UTF8.self)
+  }
+
+  private struct Account: Encodable {
+    let forged: Int
+    let seconds: Double
+    let joinSeconds: Double
+    let withSession: Int
+    let kinds: [String: Int]
+    let said: [String: Int]
   }
 
   mutating func leave() {

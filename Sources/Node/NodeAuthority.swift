@@ -193,6 +193,7 @@ extension Node {
     authority.bySPI[keys.spi] = channel.number
     channel.adopt(SecureSession(keys: keys), at: now)
     channel.carrier = admission.challengeCarrier
+    authority.graph.beginAnew(channel.peer)
     let message = Welcome(
       epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
       authorityIPv4: ownIPv4, authorityName: contents.name.bytes)
