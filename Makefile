@@ -66,6 +66,7 @@ self-test: binary
 lab-tool:
 	@board/setup build
 	@$(SWIFT) build --product Lab $(HOST_FLAGS)
+	@$(SWIFT) build --product Insider $(HOST_FLAGS)
 
 host-build:
 	@board/setup build

@@ -48,7 +48,8 @@ let upper: [Target] = [
   .executableTarget(
     name: "Lifeline",
     dependencies: [
-      "Core", "Wire", "Crypto", "Membership", "Store", "Beacon", "Topology", "Onion", "Node", "Runtime",
+      "Core", "Wire", "Crypto", "Membership", "Store", "Neighbour", "Beacon", "Topology", "Onion", "Session", "Node",
+      "Runtime",
     ],
     swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium"), .linkedLibrary("cap"), .linkedLibrary("m")]),
@@ -89,6 +90,9 @@ let host: [Target] = [
     path: "Tests/Simulator", swiftSettings: settings),
   tests("SimulationTests", ["Core", "Wire", "Membership", "Store", "Node", "Simulator"]),
   module("InsiderKit", everyEngine + ["Node"]),
+  .executableTarget(
+    name: "Insider", dependencies: ["InsiderKit", "CLab", "Core", "Crypto", "Store"], swiftSettings: settings,
+    linkerSettings: [.linkedLibrary("sodium")]),
   tests("FuzzTests", everyEngine + ["Node", "InsiderKit"]),
 ]
 

@@ -34,12 +34,27 @@ public enum Forgery: UInt8, CaseIterable, Sendable {
   }
 }
 
+extension Forgery {
+  /// How often each kind is drawn. Those that go far into the code behind the checks are drawn most; what a node takes
+  /// only a few of in a second (beacons, RELAY frames) or refuses at the first look (handshake, replay) seldom, so that a
+  /// storm of thousands a second is not spent on budgets.
+  static let shares: [(kind: Forgery, share: Int)] = [
+    (.routed, 64), (.packet, 64), (.toward, 32), (.onion, 24), (.hello, 24), (.linked, 8), (.sealed, 8), (.replay, 8),
+    (.handshake, 8), (.relay, 8), (.beacon, 8),
+  ]
+
+  static let drawn: [Forgery] = shares.flatMap { Array(repeating: $0.kind, count: $0.share) }
+}
+
 /// A frame ready for a port: no Ethernet header.
 public struct ForgedFrame {
   public var kind: Forgery
   public var bytes: [UInt8]
   public var port: PortNumber
   public var destination: MACAddress
+  /// Believed, it costs the link: a hello that says "I do not hear you", or that large frames do not arrive. Who wants to
+  /// keep the link says a true hello next.
+  public var isHarmful = false
 }
 
 /// Forges on the first adjacency of a node that is up. Keeps the last frames the node itself sent, to mutate and repeat.
@@ -68,7 +83,7 @@ public struct Forger {
   /// Nil when the node has no adjacency that is up, or nothing to forge this kind from.
   public mutating func forge(_ node: inout Node, _ choices: inout Choices, at now: Instant) -> ForgedFrame? {
     guard let adjacency = node.neighbour.adjacencies.first(where: { $0.state == .up }) else { return nil }
-    let kind = Forgery.allCases[choices.below(Forgery.allCases.count)]
+    let kind = Forgery.drawn[choices.below(Forgery.drawn.count)]
     let limit = min(adjacency.frameSize, 1_500)
     switch kind {
     case .beacon: return linked(&node, kind, 1, beacon(node, &choices), adjacency, at: now)
@@ -294,27 +309,47 @@ public struct Forger {
     return record.pointee.keys + Int(record.pointee.currentPhase)
   }
 
+  /// A true hello but for one field. One in 256 says what costs the link when it is believed.
   private func hello(_ node: borrowing Node, _ choices: inout Choices, _ adjacency: Adjacency) -> ForgedFrame? {
     guard let key = key(node, adjacency.number) else { return nil }
+    let isHarmful = choices.u8() == 0
     let length = choices.u8() & 3 == 0 ? 56 + choices.below(600) : 56
-    let values = HelloFrame(
-      // Seldom "leaving": a neighbour that has left hears nothing more.
-      flags: choices.u8() & (choices.u8() & 63 == 0 ? 0xff : 0xfb),
-      interval: choices.u8() & 1 == 0 ? 20 : choices.u16(),
-      epoch: choices.u8() & 1 == 0 ? node.descriptor.epoch : choices.u32(), sent: choices.u32(),
-      received: choices.u32(), nonce: choices.u8() & 1 == 0 ? Bytes16() : node.contents.networkID.bytes,
-      heard: UInt32(truncatingIfNeeded: key.pointee.window.highest),
-      frameSize: choices.u8() & 3 == 0 ? choices.u16() : 1_500, largest: choices.u8() & 3 == 0 ? choices.u16() : 1_500,
+    var values = HelloFrame(
+      flags: HelloFrame.Flag.hearsYou | choices.u8() & HelloFrame.Flag.answerNow, interval: 20,
+      epoch: node.descriptor.epoch, sent: UInt32(truncatingIfNeeded: adjacency.sent),
+      received: UInt32(truncatingIfNeeded: adjacency.received), nonce: node.contents.networkID.bytes,
+      heard: UInt32(truncatingIfNeeded: key.pointee.window.highest), frameSize: 1_500, largest: 1_500,
       length: UInt16(length))
+    switch choices.u8() & 7 {
+    case 0: values.interval = 10 + choices.u16() % 991
+    case 1: values.epoch = choices.u32()
+    case 2: values.sent = choices.u32()
+    case 3: values.received = choices.u32()
+    case 4: values.heard = choices.u32()
+    case 5: values.nonce = Bytes16()
+    case 6: values.flags |= choices.u8() & ~HelloFrame.Flag.leaving
+    default: values.frameSize = max(576, choices.u16())
+    }
+    if isHarmful {
+      switch choices.u8() & 15 {
+      // Seldom "leaving": a neighbour that has left hears nothing more before the next handshake.
+      case 0: values.flags |= HelloFrame.Flag.leaving
+      case 1...4: values.largest = choices.u16()
+      case 5...8: values.frameSize = choices.u16()
+      default: values.flags = choices.u8() & ~(HelloFrame.Flag.hearsYou | HelloFrame.Flag.leaving)
+      }
+    }
     var bytes = values.encode()
-    if choices.u8() & 7 == 0 { for i in 15..<56 where choices.u8() & 7 == 0 { bytes[i] = choices.u8() } }
+    // Many of these do not decode.
+    if choices.u8() & 15 == 0 { for i in 16..<50 where choices.u8() & 7 == 0 { bytes[i] = choices.u8() } }
     bytes.withUnsafeMutableBufferPointer {
       guard let p = $0.baseAddress else { return }
       key.pointee.seal(
         p, head: FrameHead(.hello, phase: key.pointee.phase).byte, detour: choices.u16() & 1,
         encryptedEnd: LinkHeader.detour, taggedEnd: length)
     }
-    return ForgedFrame(kind: .hello, bytes: bytes, port: adjacency.port, destination: adjacency.address)
+    return ForgedFrame(
+      kind: .hello, bytes: bytes, port: adjacency.port, destination: adjacency.address, isHarmful: isHarmful)
   }
 
   /// Any bytes of any type under the link key, tagged over any length.

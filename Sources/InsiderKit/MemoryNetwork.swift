@@ -183,7 +183,7 @@ public final class MemoryNetwork {
   }
 
   /// Whether the insider has a session with the authority and a way to it.
-  public var isEstablished: Bool { stations[MemoryNetwork.insider].node.uplinks.first?.isReady ?? false }
+  public var isEstablished: Bool { isReady(stations[MemoryNetwork.insider].node) }
 
   /// What does not hold of any node's tables now, or nil.
   public func violation() -> String? {

@@ -15,7 +15,8 @@ import LabKit
                                           throughput, small packets, round trips and processor time beside fastd
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
-      storm [--frames N] [--seed N]                  random and mutated frames on a port of a running node
+      storm [--frames N] [--seed N] [--rounds N]
+                                          random, mutated and forged frames on a port of a running node
       sweep [--check]                     removes (or only reports) what killed runs have left
     T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
     """

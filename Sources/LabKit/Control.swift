@@ -49,6 +49,24 @@ extension LabNode {
   public func status() throws -> StatusEntry { try decode(StatusEntry.self, "status") }
   public func knownNodes() throws -> [NodeEntry] { try decode([NodeEntry].self, "nodes") }
 
+  /// Everything `ctl counters` shows, groups joined by dots: "node.link.bad-tag".
+  public func counters() throws -> [String: Int] {
+    let text = try control(["counters"], json: true).output
+    var flat: [String: Int] = [:]
+    func flatten(_ value: Any, _ name: String) {
+      if let object = value as? [String: Any] {
+        for (key, inner) in object { flatten(inner, name.isEmpty ? key : "\(name).\(key)") }
+      } else if let number = value as? Int {
+        flat[name] = number
+      }
+    }
+    flatten((try? JSONSerialization.jsonObject(with: Data(text.utf8))) ?? [:], "")
+    if flat.isEmpty {
+      throw LabError.expectation("`ctl --json counters` of \(name) has no numbers: \(text.prefix(300))")
+    }
+    return flat
+  }
+
   /// The links this node knows, each once.
   public func knownLinks() throws -> Set<LinkEntry> {
     let text = try control(["links"], json: true).output

@@ -148,6 +148,21 @@ public final class Laboratory {
   /// The interfaces of a wire: the bridge's ports toward the link's two ends, and the bridge.
   func wire(_ link: Int) -> (portA: String, portB: String, bridge: String) { ("w\(link)a", "w\(link)b", "w\(link)") }
 
+  /// One more station on a wire (`LinkStyle.wires`), which becomes a hub of three: a namespace with eth0 on the link's
+  /// bridge. Removed with the rest.
+  public func addTap(_ name: String, on link: Int) throws -> String {
+    let namespace = "\(tag)-\(name)"
+    let (port, bridge) = ("w\(link)t", wire(link).bridge)
+    extraNamespaces.append(namespace)
+    try run(["ip", "netns", "add", namespace])
+    try run([
+      "ip", "link", "add", "eth0", "netns", namespace, "type", "veth", "peer", "name", port, "netns", wireNamespace,
+    ])
+    try run(["ip", "-n", wireNamespace, "link", "set", port, "master", bridge, "addrgenmode", "none", "up"])
+    try run(["ip", "-n", namespace, "link", "set", "eth0", "addrgenmode", "none", "up"])
+    return namespace
+  }
+
   /// One more namespace, joined to a node by a veth pair: a host behind it. Removed with the rest.
   public func addHost(_ name: String, behind node: LabNode, interface: String, peer: String) throws -> String {
     let namespace = "\(tag)-\(name)"

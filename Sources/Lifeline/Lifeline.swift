@@ -3,7 +3,9 @@
 import Core
 import Crypto
 import Membership
+import Neighbour
 import Runtime
+import Session
 
 @main struct Lifeline {
   static func main() {
@@ -125,7 +127,8 @@ struct SelfTest {
   static var all: [SelfTest] {
     [
       SelfTest(name: "crypto", run: cryptoSelfTest), SelfTest(name: "wire", run: wireSelfTest),
-      SelfTest(name: "store", run: storeSelfTest),
+      SelfTest(name: "link", run: linkSelfTest), SelfTest(name: "session", run: sessionSelfTest),
+      SelfTest(name: "certificate", run: certificateSelfTest), SelfTest(name: "store", run: storeSelfTest),
     ]
   }
 }

@@ -103,7 +103,7 @@ func storeSelfTest() -> StaticString? {
   return nil
 }
 
-private func known(_ digits: StaticString) -> [UInt8]? {
+func known(_ digits: StaticString) -> [UInt8]? {
   bytes(hexadecimal: UnsafeBufferPointer(start: digits.utf8Start, count: digits.utf8CodeUnitCount))
 }
 

@@ -112,6 +112,14 @@ public struct Node: Personality, ~Copyable {
 
 /// What this node refused or dropped, by name; the engines' own counters stand beside these in `ctl counters`.
 struct NodeCounters {
+  /// Frames whose link tag held, and OPEN ones within their budget.
+  var onionIn: UInt64 = 0
+  var linkedIn: UInt64 = 0
+  var openIn: UInt64 = 0
+  /// Well-formed and within their budgets: RELAY and TOWARD frames, messages of a session.
+  var relayTaken: UInt64 = 0
+  var towardTaken: UInt64 = 0
+  var controlTaken: UInt64 = 0
   var relayed: UInt64 = 0
   var delivered: UInt64 = 0
   var outputOverflow: UInt64 = 0

@@ -249,6 +249,7 @@ extension Node {
     channel.adopt(SecureSession(keys: keys), at: now)
     channel.carrier = carrier
     admission.heldAdvertisement = []
+    authority.graph.beginAnew(channel.peer)
     let message = Welcome(
       epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
       authorityIPv4: ownIPv4, authorityName: contents.name.bytes)

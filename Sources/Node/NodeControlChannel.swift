@@ -63,6 +63,7 @@ extension Node {
       counters.controlInvalid &+= 1
       return
     }
+    counters.controlTaken &+= 1
     let body = Array(message.dropFirst())
     if channel.isUplink {
       receiveFromAuthority(type, body.span, on: channel, at: now)

@@ -16,6 +16,12 @@ extension Node {
   func allCounters() -> ControlAnswer {
     var json = JSONWriter()
     json.object { json in
+      json.field("onionIn", counters.onionIn)
+      json.field("linkedIn", counters.linkedIn)
+      json.field("openIn", counters.openIn)
+      json.field("relayTaken", counters.relayTaken)
+      json.field("towardTaken", counters.towardTaken)
+      json.field("controlTaken", counters.controlTaken)
       json.field("relayed", counters.relayed)
       json.field("delivered", counters.delivered)
       json.field("outputOverflow", counters.outputOverflow)
@@ -51,6 +57,9 @@ extension Node {
       json.key("link")
       json.object { json in
         for reason in NeighbourRefusal.allCases { json.field(reason.name, neighbour.counters[reason]) }
+        json.field("hellos", neighbour.counters.hellosReceived)
+        json.field("certificates-verified", neighbour.counters.certificatesVerified)
+        json.field("handshakes-answered", neighbour.counters.handshakesAnswered)
         json.field("not-up", neighbour.counters.notUp)
         json.field("too-large", neighbour.counters.tooLarge)
         json.field("late-loops", neighbour.counters.lateLoops)

@@ -26,14 +26,18 @@ extension Node {
     var frame = frame
     currentTime = now
     switch neighbour.receive(&frame, on: port, from: source, at: now) {
-    case .onion(let adjacency): receiveOnion(frame, on: adjacency, at: now)
+    case .onion(let adjacency):
+      counters.onionIn &+= 1
+      receiveOnion(frame, on: adjacency, at: now)
     case .consumed:
       pool.give(frame)
       if drainNeighbour(at: now) { settle(at: now) }
     case .refused: pool.give(frame)
     case .linked(let adjacency, let subtype, let offset, let count):
+      counters.linkedIn &+= 1
       receiveLinkMessage(frame, offset, count, subtype, on: adjacency, isLinked: true, at: now)
     case .open(let adjacency, let subtype, let offset, let count):
+      counters.openIn &+= 1
       receiveLinkMessage(frame, offset, count, subtype, on: adjacency, isLinked: false, at: now)
     }
   }
@@ -299,6 +303,7 @@ extension Node {
       return
     }
     if index == authorityIndex {
+      counters.towardTaken &+= 1
       receiveSealedBytes(message.sealed, spi: message.spi, at: now)
       return
     }
@@ -314,6 +319,7 @@ extension Node {
       return
     }
     message.budget -= 1
+    counters.towardTaken &+= 1
     sendLink(subtype: LinkSubtype.toward, message.encode(), on: next, at: now)
   }
 

@@ -87,7 +87,8 @@ public struct TopologyGraph {
     }
     let held = indices[id]
     if let held, let old = members[held].lsa {
-      guard lsa.boot != old.boot ? lsa.boot > old.boot : lsa.version > old.version else {
+      let isFirst = old.boot == 0 && old.version == 0
+      guard isFirst || (lsa.boot != old.boot ? lsa.boot > old.boot : lsa.version > old.version) else {
         counters.refusedOld &+= 1
         return .old
       }
@@ -140,6 +141,14 @@ public struct TopologyGraph {
     members[index].isLeaving = true
     population -= 1
     isStale = true
+  }
+
+  /// The component has a new session: its next LSA counts whatever its number, as nothing older can come any more. What
+  /// it said before stands until then. So neither a number that was made up nor a store that was set back silences it.
+  public mutating func beginAnew(_ id: ComponentID) {
+    guard let index = indices[id], index != TopologyGraph.rootIndex else { return }
+    members[index].lsa?.boot = 0
+    members[index].lsa?.version = 0
   }
 
   /// The LSA held of a component.

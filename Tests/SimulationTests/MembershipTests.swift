@@ -53,6 +53,28 @@ import Wire
     #expect(world.violations == [])
   }
 
+  /// Flash that is restored from a copy, or a number that was made up: neither may silence a box for good.
+  @Test func `a box whose store was set back is reached again`() throws {
+    let world = try World(.line(4), seed: 24)
+    #expect(form(world) != nil)
+    let early = world.nodes[2].store
+    for _ in 0..<3 {
+      world.crash(2)
+      world.run(for: .seconds(1))
+      world.start(2)
+      world.run(for: .seconds(2))
+    }
+    #expect(world.isComplete)
+    world.crash(2)
+    world.nodes[2].store = early
+    world.run(for: .seconds(1))
+    world.start(2)
+    let time = world.timeToReach(atMost: .seconds(10))
+    tell("store set back: all reached", time)
+    #expect(time ?? .seconds(99) < .seconds(2))
+    #expect(world.violations == [])
+  }
+
   @Test func `a fresh chain, one box after the other`() throws {
     let world = try World(.line(6), enrolled: false, seed: 23)
     for number in 0..<6 {

@@ -92,32 +92,26 @@ extension SystemTests {
       }
     }
 
-    @Test func `a storm of random and mutated frames on one port harms neither the node nor its other ports`() throws {
-      let star = Topology(
-        name: "star", nodeCount: 4, links: [Topology.Link(0, 1), Topology.Link(1, 2), Topology.Link(1, 3)])
-      try withRunningNetwork(star) { laboratory, trial in
-        let (target, bystander, attacker) = (laboratory.nodes[1], laboratory.nodes[2], laboratory.nodes[3])
-        let (four, _) = try trial.pair(of: bystander)
-        let capture = try Capture("eth0", in: attacker.namespace)
-        try pause(2)
-        let samples = capture.finish()
-        #expect(!samples.isEmpty)
-        let before = try #require(target.figures).residentKiB
-        let stream = try GapStream(from: laboratory.authority.namespace, to: four, in: bystander.namespace)
-        var sent = FrameStorm.Count()
-        do {
-          var storm = try FrameStorm(from: "eth0", in: attacker.namespace, samples: samples, seed: 11)
-          sent = try storm.send(100_000)
-        } catch {
-          _ = stream.finish()
-          throw error
-        }
-        let result = stream.finish()
-        #expect(sent.random > 40_000 && sent.mutated > 40_000)
-        #expect(target.isRunning, "\(target.logTail())")
-        let after = try #require(target.figures).residentKiB
-        #expect(after - before < 1024, "grew by \(after - before) KiB")
-        #expect(result.endedAlive && Double(result.lost) < 0.02 * Double(result.sent), "\(result)")
+    @Test
+    func `a storm on one port, half of it forged by a member, harms neither node nor other ports nor honest boxes`()
+      throws
+    {
+      try withRunningNetwork(.stormStar, options: .storm) { laboratory, trial in
+        let bystander = try trial.pair(of: laboratory.nodes[2])
+        let storm = try StormTrial(laboratory, seed: 11)
+        try storm.watched(bystander.four) { try storm.storm(20_000, rounds: 1) }
+        try storm.admissions()
+        let figures = storm.figures
+        print(figures)
+        #expect(figures.outside.random > 3_000 && figures.outside.mutated > 3_000 && figures.outside.crafted > 3_000)
+        #expect(figures.insideCount == 10_000)
+        #expect(figures.growth.node < 1024 && figures.growth.authority < 1024, "\(figures.memory)")
+        #expect(figures.pingsSent > 100 && figures.pingsLost <= figures.pingsSent / 100)
+        let stream = figures.stream
+        #expect(stream.endedAlive && Double(stream.lost) < 0.02 * Double(stream.sent), "\(stream)")
+        #expect(figures.admittedAfter ?? 99 < 10)
+        #expect(figures.admittedDuring ?? 99 < 10)
+        #expect(figures.admittedUnknown ?? 99 < 10)
       }
     }
   }

@@ -120,6 +120,31 @@ import Topology
     #expect(graph.counters.refusedOld == 4)
   }
 
+  @Test func `with a new session the next LSA counts whatever its number, and the links stand until then`() {
+    var network = Network(2)
+    network.link(0, 1)
+    var graph = network.graph()
+    graph.installRoot(adjacencies: network.adjacencies[0])
+    func install(_ boot: UInt32, _ version: UInt32) -> InstallResult {
+      graph.install(
+        LinkStateAdvertisement(boot: boot, version: version, adjacencies: network.adjacencies[1]), from: id(1),
+        at: .zero)
+    }
+    #expect(install(.max, .max) == .changed)
+    #expect(graph.recompute() == [id(1)])
+    #expect(install(2, 1) == .old)
+    graph.beginAnew(id(1))
+    #expect(graph.recompute().isEmpty)
+    #expect(graph.path(to: id(1)) != nil)
+    #expect(install(2, 1) == .changed)
+    #expect(graph.recompute().isEmpty)
+    #expect(install(2, 1) == .old)
+    // Of a component that was never heard, and of the root, nothing is begun.
+    graph.beginAnew(id(77))
+    graph.beginAnew(id(0))
+    #expect(graph.path(to: id(1)) != nil)
+  }
+
   @Test func `a refresh computes nothing, whatever the order of its adjacencies`() {
     var generator = Generator(seed: 5)
     var network = Network.random(&generator, nodes: 40, links: 80)

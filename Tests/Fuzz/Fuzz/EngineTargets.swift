@@ -243,7 +243,7 @@ private func fuzzOnion(_ input: UnsafeBufferPointer<UInt8>) {
   var now = Instant(nanoseconds: 1_000_000_000)
   relay.setKey(key(1), authority: 0, at: now)
   var entropy = Entropy(seed: key(2))
-  for _ in 0..<24 where !choices.isExhausted {
+  for _ in 0..<96 where !choices.isExhausted {
     let size = OnionSize(code: choices.u8())
     let ingress = UInt16(choices.u8() & 3)
     var frame = [UInt8](repeating: 0, count: size.endToEnd)
@@ -251,8 +251,8 @@ private func fuzzOnion(_ input: UnsafeBufferPointer<UInt8>) {
       frame = choices.array(choices.below(size.endToEnd + 32))
     } else {
       var hops: [RouteHop] = []
-      let route = UInt32(choices.u8() & 7)
-      for hop in 0...Int(choices.u8()) % size.entries {
+      let route = UInt32(choices.u8())
+      for hop in 0...(choices.u8() & 3 == 0 ? Int(choices.u8()) % size.entries : 0) {
         hops.append(
           RouteHop(
             key: hop == 0 ? key(1) : key(UInt8(truncatingIfNeeded: hop)), route: route, ingress: UInt16(hop),
@@ -274,7 +274,8 @@ private func fuzzOnion(_ input: UnsafeBufferPointer<UInt8>) {
     if choices.u8() & 15 == 15 { relay.setKey(key(choices.u8()), authority: 0, at: now) }
     if choices.u8() & 15 == 15 { relay.removeKey(authority: 0) }
     now = now + .milliseconds(Int64(choices.u16()))
-    require(relay.routeCount <= 4, "routes are bounded")
+    // The least a table is made for.
+    require(relay.routeCount <= 64, "routes are bounded")
   }
 }
 
