@@ -64,18 +64,24 @@ public struct MembershipCertificate {
   /// Whether the descriptor's network vouches for it: right network, issuer's signature, ID not revoked, and an
   /// authority only when the descriptor names its keys. The order of checks puts the cheap ones first.
   public func verify(with descriptor: NetworkDescriptor) throws(MembershipError) {
-    if networkID != descriptor.networkID { throw .otherNetwork(networkID) }
+    try checkClaims(with: descriptor)
     guard let authority = descriptor.authority(at: issuer) else { throw .unknownIssuer(issuer) }
+    var writer = ByteWriter(reserving: Self.encodedSize)
+    writer.array(context(Self.signingContext))
+    encodeBody(into: &writer)
+    if !verifySignature(signature, of: writer.bytes, by: authority.signingKey) { throw .badSignature }
+  }
+
+  /// What `verify` looks at before the signature.
+  public func checkClaims(with descriptor: NetworkDescriptor) throws(MembershipError) {
+    if networkID != descriptor.networkID { throw .otherNetwork(networkID) }
+    if descriptor.authority(at: issuer) == nil { throw .unknownIssuer(issuer) }
     if descriptor.isRevoked(id) { throw .revoked(id) }
     if role == .authority {
       guard let index = descriptor.index(of: id), let entry = descriptor.authority(at: index),
         entry.agreementKey == agreementKey
       else { throw .notAnAuthority }
     }
-    var writer = ByteWriter(reserving: Self.encodedSize)
-    writer.array(context(Self.signingContext))
-    encodeBody(into: &writer)
-    if !verifySignature(signature, of: writer.bytes, by: authority.signingKey) { throw .badSignature }
   }
 
   public var fingerprint: String { keyFingerprint(signing: signingKey, agreement: agreementKey) }

@@ -68,6 +68,8 @@ struct AdjacencyRecord {
   var isWide = false
   /// When the other of group and own address is tried, because the neighbour does not hear us.
   var otherAddressAt = Instant.never
+  /// Handshake frames go to the two addresses in turn: whether it is the group's.
+  var isGroupsTurn = false
 
   // Keys.
   /// Whether keys[currentPhase] is a proved key.
@@ -75,6 +77,9 @@ struct AdjacencyRecord {
   var handshake: PendingHandshake?
   var candidate: Candidate?
   var answered: AnsweredHandshake?
+  /// The last nonces an opening was made for. A repeated DISCOVER brings an old one: it must not displace the newest.
+  private var triedNonces = InlineArray<8, Bytes16>(repeating: Bytes16())
+  private var triedCount = 0
   var nonces = NoncePair()
   var oldKeyUntil = Instant.never
   var rekeyAt = Instant.never
@@ -145,6 +150,18 @@ struct AdjacencyRecord {
     for i in largest.indices { most = max(most, largest[i]) }
     return most
   }
+
+  func hasTried(_ nonce: Bytes16) -> Bool {
+    for i in 0..<min(triedCount, triedNonces.count) where triedNonces[i] == nonce { return true }
+    return false
+  }
+
+  mutating func noteTried(_ nonce: Bytes16) {
+    triedNonces[triedCount % triedNonces.count] = nonce
+    triedCount += 1
+  }
+
+  mutating func forgetTried() { triedCount = 0 }
 
   /// Until when it is remembered.
   var forgetAt: Instant {

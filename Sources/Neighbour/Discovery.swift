@@ -89,18 +89,27 @@ extension NeighbourEngine {
     var wantsAnswer = discover.flags & DiscoverFrame.Flag.answerWanted != 0
 
     let adjacency: AdjacencyPointer
-    if let known = try neighbour(at: source, on: port, as: discover.id, isProved: false, now: now) {
+    let known = tables.find(source, on: port)
+    if let known, known.pointee.id == discover.id {
       adjacency = known
       try takeCertificate(discover.certificate, of: adjacency, at: now)
     } else {
+      if let known { try mayGiveWay(known, isProved: false, at: now) }
       let shown = try judgeNewcomer(discover, on: port, at: now)
+      if let known {
+        if shown == nil, known.pointee.certificate != nil,
+          now < known.pointee.lastDiscover + NeighbourLimits.certifiedPatience
+        {
+          throw .identityConflict
+        }
+        forget(known, .silent, at: now)
+      }
       adjacency = try admit(
         discover.id, at: source, on: port, shown: shown, nonce: discover.nonce, epoch: discover.epoch, now: now)
       if shown == nil { adjacency.pointee.badCertificate = discover.certificate }
       wantsAnswer = true
     }
     adjacency.pointee.lastDiscover = now
-    adjacency.pointee.peerNonce = discover.nonce
     if !adjacency.pointee.hasKey { adjacency.pointee.peerEpoch = discover.epoch }
     if !isWide { adjacency.pointee.directUntil = now + NeighbourLimits.strangerLife }
     setDestinations(port, at: now)
@@ -108,15 +117,19 @@ extension NeighbourEngine {
     if wantsAnswer {
       introduce(port, to: source, isWide: isWide, at: now)
     }
-    if adjacency.pointee.hasKey {
-      // It may have restarted, or be somebody who repeats an old frame: a handshake under the other key tells.
+    if adjacency.pointee.hasKey && adjacency.pointee.isHeard {
+      // It may have restarted, or be somebody who repeats an old frame: a handshake under the other key tells. Else its
+      // nonces come with its hellos, which nobody else can say.
       if discover.flags & DiscoverFrame.Flag.answerWanted != 0, adjacency.pointee.handshake == nil,
         adjacency.pointee.restarts.take(at: now)
       {
+        adjacency.pointee.peerNonce = discover.nonce
         startHandshakeIfOurs(adjacency, at: now)
       }
     } else {
-      hastenHandshake(adjacency, at: now)
+      if !adjacency.pointee.hasTried(discover.nonce) { adjacency.pointee.peerNonce = discover.nonce }
+      let wasAsked = discover.flags & DiscoverFrame.Flag.answerWanted != 0
+      if wasAsked || !adjacency.pointee.hasKey { hastenHandshake(adjacency, at: now) }
     }
     reportStranger(adjacency, at: now)
     deadlineIsStale = true
@@ -145,63 +158,60 @@ extension NeighbourEngine {
     return .clone
   }
 
-  /// The neighbour known at this address. Another ID from there is refused as long as the one with a key is heard, and
-  /// while it is eagerly asked for after: then the box may have been given another identity. A proved newcomer only has to wait until the old one is silent.
-  mutating func neighbour(
-    at source: MACAddress, on port: PortPointer, as id: ComponentID, isProved: Bool, now: Instant
-  ) throws(NeighbourRefusal) -> AdjacencyPointer? {
-    guard let known = tables.find(source, on: port) else { return nil }
-    if known.pointee.id == id { return known }
+  /// Whether the neighbour known at an address may be displaced by another ID from there: not as long as it has a key and
+  /// is heard, nor while it is eagerly asked for after; then the box may have been given another identity. For a proved
+  /// newcomer it only has to be silent.
+  func mayGiveWay(_ known: AdjacencyPointer, isProved: Bool, at now: Instant) throws(NeighbourRefusal) {
     if known.pointee.isHeard { throw .identityConflict }
     let mayComeBack = now < known.pointee.eagerUntil
     if known.pointee.hasKey && !known.pointee.isLeaving && !isProved && mayComeBack { throw .identityConflict }
-    forget(known, .silent, at: now)
-    return nil
   }
 
   // MARK: - Certificates
 
-  /// Whether the certificate holds: decoded, of the network, signed, not revoked.
-  mutating func check(
-    _ bytes: [UInt8], on port: PortPointer, at now: Instant
-  ) throws(NeighbourRefusal) -> MembershipCertificate {
-    do throws(MembershipError) {
-      let certificate = try MembershipCertificate(decoding: bytes)
-      let hash = blake2b256(bytes)
-      if verified.contains(hash) { return certificate }
-      if configuration.descriptor.isRevoked(certificate.id) { throw .revoked(certificate.id) }
-      if !port.pointee.verifications.take(at: now) { throw .wire(.noRoom(neededBytes: 0, haveBytes: 0)) }
-      counters.certificatesVerified &+= 1
-      try certificate.verify(with: configuration.descriptor)
-      verified.insert(hash)
-      return certificate
-    } catch {
-      if case .wire(.noRoom) = error { throw .overBudget }
-      throw .badCertificate
-    }
+  /// What a certificate claims, nothing of it verified but the form.
+  func read(_ bytes: [UInt8]) throws(NeighbourRefusal) -> MembershipCertificate {
+    do throws(MembershipError) { return try MembershipCertificate(decoding: bytes) } catch { throw .badCertificate }
   }
 
-  /// The certificate a newcomer shows: nil when it has none that holds (then it is a stranger); a revoked one, or one
-  /// of another ID, is refused.
+  /// Whether the certificate holds: of the network, signed, not revoked. Only a signature that has to be looked at costs
+  /// something of the budget.
+  mutating func check(
+    _ certificate: MembershipCertificate, _ bytes: [UInt8], on port: PortPointer, at now: Instant
+  ) throws(NeighbourRefusal) {
+    let hash = blake2b256(bytes)
+    if verified.contains(hash) { return }
+    do throws(MembershipError) { try certificate.checkClaims(with: configuration.descriptor) } catch {
+      throw .badCertificate
+    }
+    if !take(&port.pointee.verifications, else: &spare.verifications, at: now) { throw .overBudget }
+    counters.certificatesVerified &+= 1
+    do throws(MembershipError) { try certificate.verify(with: configuration.descriptor) } catch {
+      throw .badCertificate
+    }
+    verified.insert(hash)
+  }
+
+  /// The certificate a newcomer shows: nil when it has none that holds (then it is a stranger); a revoked one is refused.
   private mutating func judgeNewcomer(
     _ discover: DiscoverFrame, on port: PortPointer, at now: Instant
   ) throws(NeighbourRefusal) -> (MembershipCertificate, [UInt8])? {
     if configuration.descriptor.isRevoked(discover.id) { throw .badCertificate }
-    // Those who show no certificate cannot use up what is there for those who do.
-    if discover.certificate.isEmpty {
-      if !port.pointee.newcomers.take(at: now) { throw .overBudget }
-      return nil
+    if !discover.certificate.isEmpty {
+      do throws(NeighbourRefusal) {
+        let certificate = try read(discover.certificate)
+        if certificate.id != discover.id { throw .badCertificate }
+        try check(certificate, discover.certificate, on: port, at: now)
+        // Those who show no certificate that holds cannot use up what is there for those who do.
+        if !take(&port.pointee.memberNewcomers, else: &spare.newcomers, at: now) { throw .overBudget }
+        return (certificate, discover.certificate)
+      } catch {
+        if error != .badCertificate { throw error }
+        counters.count(.badCertificate)
+      }
     }
-    if !port.pointee.memberNewcomers.take(at: now) { throw .overBudget }
-    do throws(NeighbourRefusal) {
-      let certificate = try check(discover.certificate, on: port, at: now)
-      if certificate.id != discover.id { throw .badCertificate }
-      return (certificate, discover.certificate)
-    } catch {
-      if error != .badCertificate { throw error }
-      counters.count(.badCertificate)
-      return nil
-    }
+    if !port.pointee.newcomers.take(at: now) { throw .overBudget }
+    return nil
   }
 
   /// A known neighbour shows a certificate. An older one than it showed before is passed over: it may be somebody
@@ -213,8 +223,9 @@ extension NeighbourEngine {
       return
     }
     do throws(NeighbourRefusal) {
-      let certificate = try check(bytes, on: adjacency.pointee.port, at: now)
+      let certificate = try read(bytes)
       if certificate.id != adjacency.pointee.id { throw .badCertificate }
+      try check(certificate, bytes, on: adjacency.pointee.port, at: now)
       if let before = adjacency.pointee.certificate,
         (certificate.epoch, certificate.serial) < (before.epoch, before.serial)
       {
@@ -323,6 +334,16 @@ extension NeighbourEngine {
         each.pointee.destination = .nearestBridge
       }
     }
+  }
+
+  /// Where the next handshake frame goes, or hello under a key that is not proved. Where a switch was told lies about the
+  /// neighbour's address, what is sent there goes astray, and what is sent to the group arrives: both in turn.
+  func openingDestination(_ adjacency: AdjacencyPointer) -> MACAddress {
+    let isSettled = adjacency.pointee.hasKey && adjacency.pointee.peerHearsUs
+    if isSettled || adjacency.pointee.isWide { return adjacency.pointee.destination }
+    let isGroupsTurn = adjacency.pointee.isGroupsTurn
+    adjacency.pointee.isGroupsTurn = !isGroupsTurn
+    return isGroupsTurn ? .nearestBridge : adjacency.pointee.destination
   }
 
   /// A neighbour with a key has not heard us for a second: perhaps it would hear the other address.

@@ -22,15 +22,14 @@ extension NeighbourEngine {
     if adjacency.pointee.handshake == nil { composeFirst(adjacency, gap: LinkProtocol.firstRetry, at: now) }
   }
 
-  /// A neighbour without a key was heard: begins, or repeats with its newest nonce, though not faster than the first
-  /// retry.
+  /// A neighbour without a key, or one that is down, was heard: begins, or repeats with its newest nonce.
   mutating func hastenHandshake(_ adjacency: AdjacencyPointer, at now: Instant) {
     guard let pending = adjacency.pointee.handshake else {
       if adjacency.pointee.candidate == nil { startHandshakeIfOurs(adjacency, at: now) }
       return
     }
     if pending.nonce == adjacency.pointee.peerNonce { return }
-    let soon = max(now, pending.lastSent + LinkProtocol.firstRetry)
+    let soon = max(now, pending.lastSent + NeighbourLimits.openingGap)
     if soon < pending.nextRetry { adjacency.pointee.handshake?.nextRetry = soon }
     retryHandshake(adjacency, at: now)
   }
@@ -48,14 +47,20 @@ extension NeighbourEngine {
       adjacency.pointee.handshake?.gap = gap
       adjacency.pointee.handshake?.nextRetry = now + gap
       adjacency.pointee.handshake?.lastSent = now
-      transmit(pending.frame, on: adjacency.pointee.port, to: adjacency.pointee.destination)
+      transmit(pending.frame, on: adjacency.pointee.port, to: openingDestination(adjacency))
     }
     deadlineIsStale = true
   }
 
   private mutating func composeFirst(_ adjacency: AdjacencyPointer, gap: Duration, at now: Instant) {
     guard let certificate = adjacency.pointee.certificate else { return }
+    guard take(&adjacency.pointee.port.pointee.beginnings, else: &spare.handshakes, at: now) else {
+      // What stands is tried again later, with the nonce that is the newest then.
+      adjacency.pointee.handshake?.nextRetry = now + gap
+      return
+    }
     let nonce = adjacency.pointee.peerNonce
+    adjacency.pointee.noteTried(nonce)
     let phase: UInt8 = adjacency.pointee.hasKey ? 1 - adjacency.pointee.currentPhase : 0
     var noise = NoiseKKInitiator(
       prologue: HandshakeFrame.prologue(
@@ -78,7 +83,7 @@ extension NeighbourEngine {
     adjacency.pointee.handshake = PendingHandshake(
       noise: noise, nonce: nonce, phase: phase, frame: frame, gap: gap, nextRetry: now + gap, lastSent: now)
     counters.handshakesBegun &+= 1
-    transmit(frame, on: adjacency.pointee.port, to: adjacency.pointee.destination)
+    transmit(frame, on: adjacency.pointee.port, to: openingDestination(adjacency))
     deadlineIsStale = true
   }
 
@@ -117,17 +122,18 @@ extension NeighbourEngine {
     }
     if let answered = known?.pointee.answered {
       if answered.message == frame.message {
-        guard port.pointee.handshakes.take(at: now), let known else { throw .overBudget }
-        transmit(answered.answer, on: port, to: known.pointee.destination)
+        guard let known, known.pointee.answers.take(at: now) else { throw .overBudget }
+        transmit(answered.answer, on: port, to: openingDestination(known))
         return
       }
       if turn < answered.turn { throw .staleNonce }
     }
-    if !port.pointee.handshakes.take(at: now) { throw .overBudget }
-    let certificate = try check(frame.certificate, on: port, at: now)
+    let certificate = try read(frame.certificate)
     if certificate.id == configuration.id { throw .clone }
     if configuration.id < certificate.id { throw .wrongInitiator }
     if let known, known.pointee.isHeard, known.pointee.id != certificate.id { throw .identityConflict }
+    try check(certificate, frame.certificate, on: port, at: now)
+    if !take(&port.pointee.handshakes, else: &spare.handshakes, at: now) { throw .overBudget }
 
     var noise = NoiseKKResponder(
       prologue: HandshakeFrame.prologue(
@@ -141,11 +147,15 @@ extension NeighbourEngine {
 
     // From here on it is the holder of the certificate's key who speaks.
     let adjacency: AdjacencyPointer
-    if let known = try neighbour(at: source, on: port, as: certificate.id, isProved: true, now: now) {
+    if let known, known.pointee.id == certificate.id {
       adjacency = known
       adjacency.pointee.certificate = certificate
       adjacency.pointee.certificateBytes = frame.certificate
     } else {
+      if let known {
+        try mayGiveWay(known, isProved: true, at: now)
+        forget(known, .silent, at: now)
+      }
       adjacency = try admit(
         certificate.id, at: source, on: port, shown: (certificate, frame.certificate), nonce: Bytes16(),
         epoch: theirs.epoch, now: now)
@@ -170,7 +180,7 @@ extension NeighbourEngine {
     ).encode()
     adjacency.pointee.answered = AnsweredHandshake(message: frame.message, answer: answer, turn: turn)
     counters.handshakesAnswered &+= 1
-    transmit(answer, on: port, to: adjacency.pointee.destination)
+    transmit(answer, on: port, to: openingDestination(adjacency))
   }
 
   private mutating func finish(
@@ -180,6 +190,8 @@ extension NeighbourEngine {
     guard frame.receiver == UInt16(adjacency.pointee.number), var pending = adjacency.pointee.handshake,
       pending.nonce == frame.nonce
     else { throw .unexpectedHandshake }
+    // Anybody who heard the first message can make up a second one.
+    if !take(&port.pointee.handshakes, else: &spare.handshakes, at: now) { throw .overBudget }
     let theirs: HandshakePayload
     do throws(HandshakeError) {
       theirs = try decodePayload(pending.noise.readSecond(frame.message))
@@ -233,6 +245,7 @@ extension NeighbourEngine {
     adjacency.pointee.currentPhase = phase
     adjacency.pointee.hasKey = true
     adjacency.pointee.handshake = nil
+    adjacency.pointee.forgetTried()
     adjacency.pointee.isLeaving = false
     adjacency.pointee.rekeyAt =
       configuration.id < adjacency.pointee.id ? now + configuration.rekeyAge : .never
@@ -245,7 +258,8 @@ extension NeighbourEngine {
     adjacency.pointee.peerEpoch = candidate.payload.epoch
     adjacency.pointee.peerFrameSize = Int(candidate.payload.frameSize)
     if isFirst {
-      setDestinations(adjacency.pointee.port, at: now)
+      // Strangers around it may have moved it to its own address, which is no reason any more.
+      setDestinations(adjacency.pointee.port, at: now, mayReturnToGroup: true)
       updatePace(at: now)
     }
     if changed && adjacency.pointee.isUp { tell(.adjacencyChanged(UInt16(adjacency.pointee.number))) }

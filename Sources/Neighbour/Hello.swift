@@ -81,7 +81,9 @@ extension NeighbourEngine {
       adjacency.pointee.probePending = true
     }
     counters.hellosSent &+= 1
-    transmit(bytes, on: port, to: adjacency.pointee.destination)
+    let isCandidates = index == AdjacencyRecord.candidateIndex
+    transmit(
+      bytes, on: port, to: isCandidates ? openingDestination(adjacency) : adjacency.pointee.destination)
   }
 
   /// Something changed that the neighbour should know: three hellos at once.

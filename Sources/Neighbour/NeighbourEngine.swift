@@ -16,6 +16,7 @@ public struct NeighbourEngine: ~Copyable {
   var entropy: Entropy
   var tables = NeighbourTables()
   var verified = CertificateCache()
+  var spare = SpareBudgets()
   /// Rises with every nonce made.
   var nonceTurn: UInt64 = 0
   let startedAt: Instant

@@ -55,6 +55,8 @@ struct PortRecord {
 
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
   var handshakes = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
+  var beginnings = TokenBucket(
+    rate: NeighbourLimits.beginningsPerSecond, burst: NeighbourLimits.beginningsPerSecond)
   var newcomers = TokenBucket(rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
   var memberNewcomers = TokenBucket(
     rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)

@@ -88,7 +88,7 @@ extension Node {
   // MARK: RELAY
 
   mutating func receiveRelay(_ bytes: [UInt8], on adjacency: UInt16, isLinked: Bool, at now: Instant) {
-    guard relayDesk.mayRelay(adjacency, at: now) else {
+    guard relayDesk.mayRelay(adjacency, isLinked: isLinked, at: now) else {
       counters.relayOverBudget &+= 1
       return
     }
@@ -104,7 +104,7 @@ extension Node {
       return
     }
     let view = neighbour.adjacency(adjacency)
-    if message.kind == .attach, !relayDesk.mayAttach(adjacency, at: now) {
+    if message.kind == .attach, !relayDesk.mayAttach(adjacency, isLinked: isLinked, at: now) {
       counters.attachOverBudget &+= 1
       return
     }

@@ -4,7 +4,8 @@
 import Core
 import Wire
 
-/// A budget for each adjacency, full at first: 256 × 16 B = 4 KiB.
+/// A budget for each adjacency, full at first: 256 × 16 B = 4 KiB. Where anybody can send in a neighbour's name (OPEN),
+/// a budget of its own for that, so that the neighbour keeps what it has for LINKED frames.
 struct AdjacencyBudgets {
   /// A second, and at once.
   let rate: Int64
@@ -33,7 +34,7 @@ struct AdjacencyBudgets {
   }
 }
 
-/// 64 requests × about 300 B = 19 KiB; three budgets of 4 KiB.
+/// 64 requests × about 300 B = 19 KiB; five budgets of 4 KiB.
 struct RelayDesk {
   struct Held {
     var adjacency: UInt16
@@ -44,18 +45,24 @@ struct RelayDesk {
   static let heldLimit = 64
 
   private(set) var held: [Held] = []
-  /// RELAY frames of a neighbour's.
+  /// RELAY frames of a neighbour's, LINKED and OPEN.
   private var relays = AdjacencyBudgets(rate: 64, burst: 32)
+  private var openRelays = AdjacencyBudgets(rate: 64, burst: 32)
   /// ATTACH among them: a component sends ten in its first five seconds, and then one a second.
   private var attaches = AdjacencyBudgets(rate: 8, burst: 16)
+  private var openAttaches = AdjacencyBudgets(rate: 8, burst: 16)
   /// TOWARD frames that a neighbour can always have carried.
   private var ownTowards = AdjacencyBudgets(rate: 64, burst: 64)
   /// TOWARD frames beyond those, of all neighbours together: whoever is cut off by one failure comes over one neighbour.
   private var sharedTowards = TokenBucket(rate: 512, burst: 512, at: .zero)
 
-  mutating func mayRelay(_ adjacency: UInt16, at now: Instant) -> Bool { relays.spend(adjacency, at: now) }
+  mutating func mayRelay(_ adjacency: UInt16, isLinked: Bool, at now: Instant) -> Bool {
+    isLinked ? relays.spend(adjacency, at: now) : openRelays.spend(adjacency, at: now)
+  }
 
-  mutating func mayAttach(_ adjacency: UInt16, at now: Instant) -> Bool { attaches.spend(adjacency, at: now) }
+  mutating func mayAttach(_ adjacency: UInt16, isLinked: Bool, at now: Instant) -> Bool {
+    isLinked ? attaches.spend(adjacency, at: now) : openAttaches.spend(adjacency, at: now)
+  }
 
   mutating func mayGoToward(_ adjacency: UInt16, at now: Instant) -> Bool {
     ownTowards.spend(adjacency, at: now) || sharedTowards.takeIfAvailable(at: now)

@@ -185,7 +185,8 @@ import Testing
     let box = harness.boxes[0]
     #expect(box.downs == 0)
     #expect(box.link?.state == .up)
-    #expect(box.engine.counters[.overBudget] > 9_000)
+    // Of the 5,000 without a certificate at most 220 get in, of the 5,000 with one that holds at most 1,245.
+    #expect(box.engine.counters[.overBudget] > 10_000 - 220 - 1_245)
     #expect(box.engine.counters.strangersReplaced > 100)
     #expect(box.engine.counters.certificatesVerified - verified <= 20)
     #expect(box.engine.counters.discoversSent < 10 * 21 + 40)
