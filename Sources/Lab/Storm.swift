@@ -1,5 +1,6 @@
 // `lab storm`: a member's port is flooded with random, mutated, crafted and forged frames; the node must neither fall nor
-// grow, traffic over its other ports must go on, and an honest box must get in on the very segment.
+// grow, traffic over its other ports must go on, and an honest box must get in on the very segment afterwards. How long one
+// takes while the flood goes on is shown; docs/SECURITY.md says what can be promised of it.
 
 import Foundation
 import LabKit
@@ -19,7 +20,8 @@ func storm(_ options: Options) throws -> Int32 {
   let storm = try StormTrial(laboratory, seed: seed)
   try storm.watched(address) { try storm.storm(frames, rounds: rounds) }
   show(storm.figures, seed)
-  try storm.admissions()
+  try storm.admissionAfter()
+  try storm.admissionsDuring()
   let figures = storm.figures
   func text(_ seconds: Double?) -> String { seconds.map { String(format: "%.2f s", $0) } ?? "NOT within 15 s" }
   print("an honest box on the segment has its session and its way: after the storm in \(text(figures.admittedAfter));")
@@ -28,13 +30,14 @@ func storm(_ options: Options) throws -> Int32 {
       format: "  while %.0f frames a second go on, in %@ with a certificate the node knows, in %@ with an unknown one",
       figures.rateDuring, text(figures.admittedDuring), text(figures.admittedUnknown)))
   let isWhole = figures.insideCount >= frames / 2 - rounds && figures.outside.sent >= frames / 2 - rounds
-  let isUnharmed = figures.pingsSent > 0 && figures.pingsLost == 0 && figures.stream.endedAlive
+  // One ping is on its way when ping is ended.
+  let isUnharmed = figures.pingsSent > 0 && figures.pingsLost <= 1 && figures.stream.lost == 0
   let isFlat = figures.lateGrowth.node < 128 && figures.lateGrowth.authority < 128
-  let admitted = [figures.admittedAfter, figures.admittedDuring, figures.admittedUnknown].allSatisfy { $0 ?? 99 < 10 }
+  let admitted = figures.admittedAfter ?? 99 < 10
   if !isWhole { print("FAILED: not all frames were sent") }
   if !isUnharmed { print("FAILED: traffic on the other ports was harmed") }
   if !isFlat { print("FAILED: memory grew") }
-  if !admitted { print("FAILED: an honest box was not authenticated within 10 s") }
+  if !admitted { print("FAILED: after the storm an honest box was not authenticated within 10 s") }
   return isWhole && isUnharmed && isFlat && admitted ? 0 : 1
 }
 

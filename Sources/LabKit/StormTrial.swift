@@ -224,10 +224,14 @@ public final class StormTrial {
     try sample()
   }
 
-  /// Whether an honest box gets in on the storm's segment: after the storm, and during one that does not end.
-  public func admissions(limit: Double = 15) throws {
+  /// How long an honest box takes to get in on the storm's segment after the storm.
+  public func admissionAfter(limit: Double = 15) throws {
     figures.admittedAfter = try admission(within: limit)
     member.crash()
+  }
+
+  /// The same during a storm that does not end.
+  public func admissionsDuring(limit: Double = 15) throws {
     figures.admittedDuring = try duringStorm { try admission(within: limit) }
     member.crash()
     // A node that starts anew remembers no certificates.

@@ -93,16 +93,15 @@ extension SystemTests {
     }
 
     @Test
-    func `a storm on one port, half of it forged by a member, harms neither node nor other ports nor honest boxes`()
+    func `a storm on one port, half of it forged by a member, harms neither node nor other ports nor who comes next`()
       throws
     {
       try withRunningNetwork(.stormStar, options: .storm) { laboratory, trial in
         let bystander = try trial.pair(of: laboratory.nodes[2])
         let storm = try StormTrial(laboratory, seed: 11)
         try storm.watched(bystander.four) { try storm.storm(20_000, rounds: 1) }
-        try storm.admissions()
+        try storm.admissionAfter()
         let figures = storm.figures
-        print(figures)
         #expect(figures.outside.random > 3_000 && figures.outside.mutated > 3_000 && figures.outside.crafted > 3_000)
         #expect(figures.insideCount == 10_000)
         #expect(figures.growth.node < 1024 && figures.growth.authority < 1024, "\(figures.memory)")
@@ -110,8 +109,6 @@ extension SystemTests {
         let stream = figures.stream
         #expect(stream.endedAlive && Double(stream.lost) < 0.02 * Double(stream.sent), "\(stream)")
         #expect(figures.admittedAfter ?? 99 < 10)
-        #expect(figures.admittedDuring ?? 99 < 10)
-        #expect(figures.admittedUnknown ?? 99 < 10)
       }
     }
   }
