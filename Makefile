@@ -66,7 +66,6 @@ self-test: binary
 lab-tool:
 	@board/setup build
 	@$(SWIFT) build --product Lab $(HOST_FLAGS)
-	@$(SWIFT) build --product Insider $(HOST_FLAGS)
 
 host-build:
 	@board/setup build
@@ -86,6 +85,7 @@ bench: binary
 	@.build-lab/release/Lab bench --binary $(OUTPUT)/lifeline $(LAB_ARGUMENTS)
 
 soak: binary lab-tool
+	@$(SWIFT) build --product Insider $(HOST_FLAGS)
 	@board/setup test
 	@board/test soak
 
