@@ -127,7 +127,7 @@ private final class Rig {
     "add table netdev f; add chain netdev f c { type filter hook ingress device mm0 priority 0; policy drop; }",
     // Echoes and answers pass, everything else is dropped: only the full probe sees it.
     "add table inet f; add chain inet f c { type filter hook input priority 0; policy drop; }; "
-      + "add rule inet f c ct state established accept; add rule inet f c meta l4proto { icmp, ipv6-icmp } accept",
+      + "add rule inet f c ct state established accept; add rule inet f c meta l4proto { 1, 58 } accept",
   ])
   func `a filter that covers the bearer gets an accept for it first`(_ ruleSet: String) {
     damage(
