@@ -28,6 +28,40 @@ public final class Station {
 
 public struct StoreFailure: Error {}
 
+/// The stores of the three nodes, the authority's first. Making them takes longer than starting the nodes.
+public struct ProvisionedNodes {
+  let contents: [StoreContents]
+  let seed: UInt8
+
+  static func entropy(_ seed: UInt8, _ number: UInt8) -> Entropy {
+    var bytes = Bytes32()
+    bytes.withMutableBytes { for i in 0..<32 { $0[i] = seed &+ number &* 7 &+ UInt8(i) } }
+    return Entropy(seed: bytes)
+  }
+
+  public init(seed: UInt8) throws {
+    self.seed = seed
+    var source = Self.entropy(seed, 0)
+    var founder = try StoreContents(
+      founding: DomainName("lab.test"), prefix: IPv4Prefix("10.20.0.0/16"), name: NodeName("ma"), entropy: &source)
+    var members: [StoreContents] = []
+    for (number, name) in [(1 as UInt8, "cm1"), (2, "cm2")] {
+      var own = Self.entropy(seed, number)
+      let secret = try founder.issueSecrets(1, entropy: &source)[0]
+      var contents = StoreContents(
+        enrolling: founder.descriptor, secret: secret, name: try NodeName(name), role: .component, entropy: &own)
+      guard let record = contents.enrolmentRecord, let entry = founder.descriptor.authority(at: 0),
+        let sealed = SealedRecord(record, for: entry, entropy: &own)
+      else { throw StoreFailure() }
+      let verdict = try founder.accept(records: [sealed.encode()], policy: .all, entropy: &source)[0].verdict
+      guard case .accepted(let member) = verdict else { throw StoreFailure() }
+      try contents.install(member.certificate, member.opening)
+      members.append(contents)
+    }
+    contents = [founder] + members
+  }
+}
+
 public final class MemoryNetwork {
   /// The authority, the component in the middle, the insider.
   public static let authority = 0, middle = 1, insider = 2
@@ -46,35 +80,15 @@ public final class MemoryNetwork {
   public private(set) var carried = 0
 
   /// Not yet run.
-  public init(seed: UInt8) throws {
-    func entropy(_ number: UInt8) -> Entropy {
-      var bytes = Bytes32()
-      bytes.withMutableBytes { for i in 0..<32 { $0[i] = seed &+ number &* 7 &+ UInt8(i) } }
-      return Entropy(seed: bytes)
-    }
-    var source = entropy(0)
-    var founder = try StoreContents(
-      founding: DomainName("lab.test"), prefix: IPv4Prefix("10.20.0.0/16"), name: NodeName("ma"), entropy: &source)
-    var members: [StoreContents] = []
-    for (number, name) in [(1 as UInt8, "cm1"), (2, "cm2")] {
-      var own = entropy(number)
-      let secret = try founder.issueSecrets(1, entropy: &source)[0]
-      var contents = StoreContents(
-        enrolling: founder.descriptor, secret: secret, name: try NodeName(name), role: .component, entropy: &own)
-      guard let record = contents.enrolmentRecord, let entry = founder.descriptor.authority(at: 0),
-        let sealed = SealedRecord(record, for: entry, entropy: &own)
-      else { throw StoreFailure() }
-      let verdict = try founder.accept(records: [sealed.encode()], policy: .all, entropy: &source)[0].verdict
-      guard case .accepted(let member) = verdict else { throw StoreFailure() }
-      try contents.install(member.certificate, member.opening)
-      members.append(contents)
-    }
-    for (index, contents) in ([founder] + members).enumerated() {
-      var own = entropy(UInt8(index) + 10)
+  public init(_ provisioned: ProvisionedNodes) {
+    for (index, contents) in provisioned.contents.enumerated() {
+      var own = ProvisionedNodes.entropy(provisioned.seed, UInt8(index) + 10)
       stations.append(Station(contents, seed: own.bytes32(), at: now))
     }
     for (index, port) in [(0, 1), (1, 1), (1, 2), (2, 1)] as [(Int, UInt16)] { setPort(index, port, isUp: true) }
   }
+
+  public convenience init(seed: UInt8) throws { self.init(try ProvisionedNodes(seed: seed)) }
 
   deinit { forger.free() }
 

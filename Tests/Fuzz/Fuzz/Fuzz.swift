@@ -3,11 +3,12 @@
 //
 // A target is a function of the input's bytes alone: it makes its state anew each time, so that a saved input is all it
 // takes to repeat a crash. A Swift trap, an address that is not ours or an invariant that fails ends the process, and
-// libFuzzer saves the input.
+// libFuzzer saves the input. (`insider` alone keeps its network for 64 inputs; `--history` repeats those.)
 
 import CFuzz
 import Core
 import Crypto
+import Foundation
 
 struct FuzzTarget: Sendable {
   let name: StaticString
@@ -33,6 +34,10 @@ nonisolated(unsafe) private var chosen: FuzzTarget?
       do { try Seeds.write(to: words[2], vectors: words[3]) } catch { fatalError("seeds are not written: \(error)") }
       return
     }
+    if words[1] == "--history", words.count == 4 {
+      repeatHistory(words[3], with: words[2])
+      return
+    }
     guard let target = targets.first(where: { $0.name.description == words[1] }) else {
       fatalError("no fuzz target is called \(words[1]); --list names them")
     }
@@ -49,6 +54,22 @@ nonisolated(unsafe) private var chosen: FuzzTarget?
       }
     }
     if status != 0 { fatalError("libFuzzer ended with \(status)") }
+  }
+}
+
+extension Fuzz {
+  /// Inputs of a target that keeps what it made from one to the next, each behind its length.
+  private static func repeatHistory(_ file: String, with name: String) {
+    guard let target = targets.first(where: { $0.name.description == name }),
+      let bytes = FileManager.default.contents(atPath: file).map({ [UInt8]($0) })
+    else { fatalError("no such target or file") }
+    var (at, count) = (0, 0)
+    while at + 2 <= bytes.count {
+      let end = min(bytes.count, at + 2 + (Int(bytes[at]) << 8 | Int(bytes[at + 1])))
+      Array(bytes[(at + 2)..<end]).withUnsafeBufferPointer { target.run($0) }
+      (at, count) = (end, count + 1)
+    }
+    print("\(count) inputs, no crash")
   }
 }
 

@@ -2,6 +2,7 @@
 // forges, what a stranger sends, what the local stacks send, and how time passes.
 
 import Core
+import Foundation
 import InsiderKit
 
 let nodeTargets = [
@@ -9,12 +10,10 @@ let nodeTargets = [
   FuzzTarget(name: "insider", limit: 4_096, run: fuzzInsider),
 ]
 
-private func established() -> MemoryNetwork {
-  guard let network = try? MemoryNetwork(seed: 1) else { fatalError("a network is made") }
-  for _ in 0..<40 where !network.isEstablished { network.run(.milliseconds(100)) }
-  require(network.isEstablished, "the insider is a member")
-  return network
-}
+nonisolated(unsafe) private let provisioned: ProvisionedNodes = {
+  guard let nodes = try? ProvisionedNodes(seed: 1) else { fatalError("a network is made") }
+  return nodes
+}()
 
 private func check(_ network: MemoryNetwork) {
   network.settle()
@@ -23,7 +22,7 @@ private func check(_ network: MemoryNetwork) {
 
 /// From the first DISCOVER on, with strangers' frames between the members' own.
 private func fuzzNode(_ input: UnsafeBufferPointer<UInt8>) {
-  guard let network = try? MemoryNetwork(seed: 1) else { fatalError("a network is made") }
+  let network = MemoryNetwork(provisioned)
   var choices = Choices(bytes: copy(input))
   for _ in 0..<64 where !choices.isExhausted {
     let node = Int(choices.u8() % 3)
@@ -43,9 +42,50 @@ private func fuzzNode(_ input: UnsafeBufferPointer<UInt8>) {
   check(network)
 }
 
+/// Bringing a network up takes twenty times as long as an input, so one serves for many. An input alone does not repeat
+/// what it found then: all that came since the network was made are in the file that FUZZ_HISTORY names, each behind its
+/// length, and `Fuzz --history insider FILE` runs them again.
+private final class Serving {
+  static let inputs = 64
+  private var network: MemoryNetwork?
+  private var served = 0
+  private let history: Int32
+
+  init() {
+    history = getenv("FUZZ_HISTORY").map { open($0, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0o644) } ?? -1
+  }
+
+  func network(for input: UnsafeBufferPointer<UInt8>) -> MemoryNetwork {
+    if let network, served < Serving.inputs, network.isEstablished {
+      served += 1
+      record(input)
+      return network
+    }
+    let fresh = MemoryNetwork(provisioned)
+    for _ in 0..<40 where !fresh.isEstablished { fresh.run(.milliseconds(100)) }
+    require(fresh.isEstablished, "the insider is a member")
+    network = fresh
+    served = 1
+    if history >= 0 {
+      _ = ftruncate(history, 0)
+      _ = lseek(history, 0, SEEK_SET)
+    }
+    record(input)
+    return fresh
+  }
+
+  private func record(_ input: UnsafeBufferPointer<UInt8>) {
+    guard history >= 0 else { return }
+    let bytes = [UInt8(input.count >> 8 & 255), UInt8(input.count & 255)] + input
+    _ = write(history, bytes, bytes.count)
+  }
+}
+
+nonisolated(unsafe) private let serving = Serving()
+
 /// After all is up: frames forged before the link key, the route and the session seal them.
 private func fuzzInsider(_ input: UnsafeBufferPointer<UInt8>) {
-  let network = established()
+  let network = serving.network(for: input)
   var choices = Choices(bytes: copy(input))
   for _ in 0..<64 where !choices.isExhausted {
     if choices.u8() & 7 == 0 { network.run(.milliseconds(Int64(choices.u8() & 31))) } else { network.forge(&choices) }
