@@ -164,8 +164,7 @@ struct ProvisionOptions {
           value.elementsEqual("component".utf8)
           ? .component : value.elementsEqual("authority".utf8) ? .authority : nil
       case .expect:
-        guard let id = bytes(hexadecimal: value), id.count == 16 else { break }
-        expect = ComponentID(id.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) })
+        expect = componentID(hexadecimal: value)
       case .count: count = decimal(value[...])
       case .yes, .withdraw, .json: break
       }
