@@ -16,7 +16,9 @@ import Runtime
     if let name = words.popFirst(), let applet = Applet(basename(name)), applet.hasLink {
       return start(applet, Array(words))
     }
-    guard let first = words.popFirst() else { return badUsage("which program? (lifeline --help lists them)") }
+    guard let first = words.popFirst() else {
+      return badUsage("which program? ma, cm, ettm, verify, provision, ctl (lifeline --help)")
+    }
     if first.elementsEqual("--help".utf8) || first.elementsEqual("-h".utf8) {
       say(Usage.lifeline)
       return 0
@@ -27,7 +29,9 @@ import Runtime
     }
     if first.elementsEqual("--self-test".utf8) { return selfTest() }
     guard let applet = Applet(first) else {
-      return badUsage("there is no program \"\(text(first))\" (lifeline --help lists them)")
+      return badUsage(
+        "there is no program \(text(first)): possible are ma, cm, ettm, verify, provision, ctl, "
+          + "--version, --self-test (lifeline --help)")
     }
     return start(applet, Array(words))
   }
