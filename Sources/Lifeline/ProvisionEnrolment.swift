@@ -47,15 +47,17 @@ func provisionKey(_ options: ProvisionOptions) throws(CommandFailure) {
   }
   // The store first: a secret on a key that the authority does not know would cost a walk to the box.
   try store.write(contents)
-  let written: [[UInt8]]
-  do throws(CommandFailure) { written = try key.write(issued) } catch {
-    contents.withdrawSecrets(issued)
+  var written = 0
+  var failure: CommandFailure?
+  do throws(CommandFailure) { (written, failure) = try key.write(issued) } catch { failure = error }
+  if let failure {
+    contents.withdrawSecrets(Array(issued[written...]))
     try store.write(contents)
-    throw error
+    throw failure
   }
   if withdrawn > 0 { say("\(withdrawn) unused secrets given out before are worthless now") }
   say(
-    "\(text(key.root)) carries \(contents.descriptor.domain.description) and \(written.count) new enrolment secrets; "
+    "\(text(key.root)) carries \(contents.descriptor.domain.description) and \(written) new enrolment secrets; "
       + "on each new box: lifeline provision enroll --usb DIR")
 }
 

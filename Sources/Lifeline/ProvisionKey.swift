@@ -106,8 +106,9 @@ struct KeyDirectory {
     return (usable, unusable)
   }
 
-  /// Writes secrets under the next free numbers; the paths. On failure those already written are removed.
-  func write(_ issued: [EnrolmentSecret]) throws(CommandFailure) -> [[UInt8]] {
+  /// Writes secrets under the next free numbers: how many of them boxes may find there, and why not all. Those stay: one
+  /// that was taken back from a failing key could be there all the same, and cost a box its way in.
+  func write(_ issued: [EnrolmentSecret]) throws(CommandFailure) -> (written: Int, failure: CommandFailure?) {
     var number = 1
     for name in try list(secrets) {
       // A draft that was never finished; it holds a secret no box will see.
@@ -116,21 +117,23 @@ struct KeyDirectory {
         number = max(number, taken + 1)
       }
     }
-    var written: [[UInt8]] = []
+    var written = 0
     do throws(SystemError) {
       for secret in issued {
         let digits = String(number)
         let name = String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits + ".lls"
         let path = Files.join(secrets, Array(name.utf8))
-        try Files.replace(path, with: KeyFile.wrap(.secret, secret.encode()))
-        written.append(path)
+        let draft = try Files.draft(for: path, KeyFile.wrap(.secret, secret.encode()))
+        do throws(SystemError) { try Files.rename(draft, path) } catch {
+          Files.discard(draft)
+          throw error
+        }
+        written += 1
+        try Files.synchronizeDirectory(secrets)
         number += 1
       }
-    } catch {
-      for path in written { Files.discard(path) }
-      throw .failed(systemMessage(error))
-    }
-    return written
+    } catch { return (written, .failed(systemMessage(error))) }
+    return (written, nil)
   }
 
   // MARK: - Records

@@ -65,7 +65,12 @@ struct StoreOnDisk: ~Copyable {
     }
     do throws(SystemError) {
       if try Files.statusIfPresent(path) == nil {
-        try Files.replace(path, with: image)
+        let draft = try Files.draft(for: path, image)
+        do throws(SystemError) { try Files.commit(draft: draft, as: path) } catch {
+          // A store that was reported as not made is not there when the command is run again.
+          Files.discard(path)
+          throw error
+        }
       } else {
         try OpenFile(path, .update).write(image, at: 0)
       }
