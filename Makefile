@@ -84,8 +84,7 @@ bench: binary
 	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab $(HOST_FLAGS)
 	@.build-lab/release/Lab bench --binary $(OUTPUT)/lifeline $(LAB_ARGUMENTS)
 
-soak: binary lab-tool
-	@$(SWIFT) build --product Insider $(HOST_FLAGS)
+soak: binary lab-tool host-build
 	@board/setup test
 	@board/test soak
 

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -98,13 +99,20 @@ int32_t cs_local_accept(int32_t fd) {
   return client;
 }
 
-int32_t cs_local_connect(const char *path) {
+int32_t cs_local_patience(int32_t fd, int32_t milliseconds) {
+  struct timeval limit = {milliseconds / 1000, milliseconds % 1000 * 1000};
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0) return -errno;
+  return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ? -errno : 0;
+}
+
+int32_t cs_local_connect(const char *path, int32_t milliseconds) {
   struct sockaddr_un address;
   int32_t result = address_of(&address, path);
   if (result < 0) return result;
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+  // A stopped process's backlog fills up: without a limit the next client would wait for it here.
+  if (cs_local_patience(fd, milliseconds) < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
     int code = errno;
     close(fd);
     return -code;

@@ -46,10 +46,10 @@ public final class LabNode {
     ] + words
   }
 
-  /// Starts the node; `extra` options follow the usual ones.
-  public func start(extra: [String] = []) throws {
+  /// Starts the node; `extra` options follow the usual ones, `wrapper` is a program that runs it in its own place.
+  public func start(extra: [String] = [], under wrapper: [String] = []) throws {
     startedAt = now()
-    process = try BackgroundProcess(inside([binary] + arguments + extra), log: log)
+    process = try BackgroundProcess(inside(wrapper + [binary] + arguments + extra), log: log)
   }
 
   public var isRunning: Bool { process?.isRunning ?? false }

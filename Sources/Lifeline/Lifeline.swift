@@ -18,7 +18,9 @@ import Session
     if let name = words.popFirst(), let applet = Applet(basename(name)), applet.hasLink {
       return start(applet, Array(words))
     }
-    guard let first = words.popFirst() else { return badUsage("which program? (lifeline --help lists them)") }
+    guard let first = words.popFirst() else {
+      return badUsage("which program? ma, cm, ettm, verify, provision, ctl (lifeline --help)")
+    }
     if first.elementsEqual("--help".utf8) || first.elementsEqual("-h".utf8) {
       say(Usage.lifeline)
       return 0
@@ -29,7 +31,9 @@ import Session
     }
     if first.elementsEqual("--self-test".utf8) { return selfTest() }
     guard let applet = Applet(first) else {
-      return badUsage("there is no program \"\(text(first))\" (lifeline --help lists them)")
+      return badUsage(
+        "there is no program \(text(first)): possible are ma, cm, ettm, verify, provision, ctl, "
+          + "--version, --self-test (lifeline --help)")
     }
     return start(applet, Array(words))
   }

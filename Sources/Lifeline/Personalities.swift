@@ -76,6 +76,9 @@ private func runPersonality(
   let settings = store.contents.settings
   // 768 × 12 KiB reserved; resident are the slabs that were ever in use.
   let pool = PacketPool(slabSize: 12288, slabCount: 768)
+  for setting in settings.entries where !(SettingKey(setting.key)?.isActedOn ?? false) {
+    log.record(.warning, "the store has the setting \(text(setting.key)); this build does not act on it")
+  }
   Privileges.settle(log)
   let policy = PortPolicy(
     named: options.interfaces.isEmpty ? settings.list(.interface) : options.interfaces,

@@ -23,7 +23,8 @@ struct PersonalityOptions {
         value = Array(word[(equals + 1)...])
       }
       guard let option = PersonalityOption(name) else {
-        throw CommandFailure(code: 2, message: "\(program) has no option \(text(name)) \(help)")
+        throw CommandFailure(
+          code: 2, message: "\(program) has no option \(text(name)): possible are \(PersonalityOption.listing) \(help)")
       }
       guard let value = value ?? rest.popFirst(), !value.isEmpty else {
         throw CommandFailure(code: 2, message: "\(option.name) needs a value \(help)")
@@ -73,6 +74,13 @@ private enum PersonalityOption: CaseIterable {
     case .bearer: "--bearer"
     case .log: "--log"
     }
+  }
+
+  /// All names, for a message.
+  static var listing: String {
+    var text = ""
+    for option in allCases { text += (text.utf8.isEmpty ? "" : ", ") + option.name }
+    return text
   }
 
   init?(_ word: [UInt8]) {

@@ -19,31 +19,10 @@ struct CommandFailure: Error {
   static func store(_ message: String) -> CommandFailure { CommandFailure(code: 78, message: message) }
 }
 
-private let usage = """
-  lifeline provision network --domain NAME [--name NAME] [--prefix A.B.0.0/16]
-                             found a network; this node becomes its first authority
-  lifeline provision key     --usb DIR [--count N] [--withdraw]
-                             write the network and N enrolment secrets (16) to the key DIR;
-                             --withdraw first makes all unused secrets given out before worthless
-  lifeline provision enroll  --usb DIR [--name NAME] [--as component|authority]
-                             on a new box: make its identity and store, ask for membership
-  lifeline provision accept  --usb DIR [--yes | --expect ID [--name NAME]]
-                             list the records on the key; take in all, or the one with this ID
-  lifeline provision show    [--json]
-  lifeline provision set     KEY=VALUE ...
-  lifeline provision unset   KEY ...
-  lifeline provision export  [--passphrase-file FILE] FILE
-  lifeline provision import  [--passphrase-file FILE] FILE
-                             move an authority's store under a passphrase (a line of standard input)
-  All take --store FILE (default /etc/lifeline.nv).
-  Exit: 0 done, 1 failed, 2 bad usage, 78 bad or missing store.
-
-  """
-
 /// The arguments after the word `provision`; the exit code.
 func provisionMain(_ arguments: [[UInt8]]) -> Int32 {
-  for argument in arguments where argument.elementsEqual("--help".utf8) {
-    Host.write(usage, to: 1)
+  if asksForHelp(arguments) {
+    say(Usage.provision)
     return 0
   }
   guard Sodium.initialize() else {
@@ -51,8 +30,13 @@ func provisionMain(_ arguments: [[UInt8]]) -> Int32 {
     return 1
   }
   do throws(CommandFailure) {
-    guard let word = arguments.first else { throw .usage("which command?") }
-    guard let verb = ProvisionVerb(word) else { throw .usage("no command \(text(word))") }
+    guard let word = arguments.first else { throw .usage("provision: which command? \(ProvisionVerb.listing)") }
+    guard let verb = ProvisionVerb(word) else {
+      if word.starts(with: "-".utf8) {
+        throw .usage("provision: a command comes before \(text(word)): possible are \(ProvisionVerb.listing)")
+      }
+      throw .usage("provision has no command \(text(word)): possible are \(ProvisionVerb.listing)")
+    }
     let options = try ProvisionOptions(verb, arguments.dropFirst())
     switch verb {
     case .network: try provisionNetwork(options)
@@ -88,6 +72,13 @@ enum ProvisionVerb: UInt8, CaseIterable {
     }
   }
 
+  /// All names, for a message.
+  static var listing: String {
+    var text = ""
+    for verb in allCases { text += (text.utf8.isEmpty ? "" : ", ") + verb.name }
+    return text
+  }
+
   init?(_ word: [UInt8]) {
     for verb in Self.allCases where verb.name.utf8.elementsEqual(word) {
       self = verb
@@ -116,7 +107,7 @@ struct ProvisionOptions {
   init(_ verb: ProvisionVerb, _ words: ArraySlice<[UInt8]>) throws(CommandFailure) {
     var rest = words
     while var word = rest.popFirst() {
-      if !word.starts(with: "--".utf8) {
+      if !word.starts(with: "-".utf8) {
         operands.append(word)
         continue
       }
@@ -126,7 +117,7 @@ struct ProvisionOptions {
         word = Array(word[..<equals])
       }
       guard let option = Option(word), option.verbs.contains(verb) else {
-        throw .usage("provision \(verb.name) has no option \(text(word))")
+        throw .usage("provision \(verb.name) has no option \(text(word)): possible are \(Option.listing(verb))")
       }
       if option.isFlag {
         if inline != nil { throw .usage("\(option.name) takes no value") }
@@ -158,14 +149,13 @@ struct ProvisionOptions {
       case .passphraseFile: passphraseFile = value
       case .domain: domain = try DomainName(value)
       case .name: name = try NodeName(value)
-      case .prefix: prefix = try IPv4Prefix(value)
+      case .prefix: prefix = try IPv4Prefix(founding: value)
       case .as:
         role =
           value.elementsEqual("component".utf8)
           ? .component : value.elementsEqual("authority".utf8) ? .authority : nil
       case .expect:
-        guard let id = bytes(hexadecimal: value), id.count == 16 else { break }
-        expect = ComponentID(id.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) })
+        expect = componentID(hexadecimal: value)
       case .count: count = decimal(value[...])
       case .yes, .withdraw, .json: break
       }
@@ -224,6 +214,28 @@ private enum Option: UInt8, CaseIterable {
     case .withdraw: "--withdraw"
     case .json: "--json"
     case .passphraseFile: "--passphrase-file"
+    }
+  }
+
+  /// Those of a command, for a message.
+  static func listing(_ verb: ProvisionVerb) -> String {
+    var text = ""
+    for option in allCases where option.verbs.contains(verb) {
+      text += (text.utf8.isEmpty ? "" : ", ") + option.name + option.value
+    }
+    return text
+  }
+
+  private var value: String {
+    switch self {
+    case .store, .passphraseFile: " FILE"
+    case .usb: " DIR"
+    case .domain, .name: " NAME"
+    case .prefix: " A.B.0.0/16"
+    case .as: " component|authority"
+    case .expect: " ID"
+    case .count: " N"
+    case .yes, .withdraw, .json: ""
     }
   }
 

@@ -47,15 +47,17 @@ func provisionKey(_ options: ProvisionOptions) throws(CommandFailure) {
   }
   // The store first: a secret on a key that the authority does not know would cost a walk to the box.
   try store.write(contents)
-  let written: [[UInt8]]
-  do throws(CommandFailure) { written = try key.write(issued) } catch {
-    contents.withdrawSecrets(issued)
+  var written = 0
+  var failure: CommandFailure?
+  do throws(CommandFailure) { (written, failure) = try key.write(issued) } catch { failure = error }
+  if let failure {
+    contents.withdrawSecrets(Array(issued[written...]))
     try store.write(contents)
-    throw error
+    throw failure
   }
   if withdrawn > 0 { say("\(withdrawn) unused secrets given out before are worthless now") }
   say(
-    "\(text(key.root)) carries \(contents.descriptor.domain.description) and \(written.count) new enrolment secrets; "
+    "\(text(key.root)) carries \(contents.descriptor.domain.description) and \(written) new enrolment secrets; "
       + "on each new box: lifeline provision enroll --usb DIR")
 }
 
@@ -199,9 +201,7 @@ func provisionAccept(_ options: ProvisionOptions) throws(CommandFailure) {
   var contents = store.loaded
   try requireAuthority(contents, options)
   let found = try key.readRecords()
-  if found.isEmpty {
-    throw .failed("no enrolment record in \(text(key.records)): run lifeline provision enroll on a new box first")
-  }
+  if found.isEmpty { throw key.nothingToAccept() }
   var records: [[UInt8]] = []
   for each in found { records.append(each.file) }
   var policy = AcceptPolicy.list
@@ -217,43 +217,24 @@ func provisionAccept(_ options: ProvisionOptions) throws(CommandFailure) {
 }
 
 private func report(
-  _ outcomes: [AcceptOutcome], _ found: [(path: [UInt8], file: [UInt8])], _ key: KeyDirectory,
-  _ options: ProvisionOptions
+  _ outcomes: [AcceptOutcome], _ found: [KeyDirectory.Record], _ key: KeyDirectory, _ options: ProvisionOptions
 ) throws(CommandFailure) {
   let isListing = !options.yes && options.expect == nil
-  var refused = 0
-  var matched = false
+  var count = AcceptCount()
   for outcome in outcomes {
-    let path = found[outcome.position].path
-    if let id = options.expect, outcome.record?.id == id { matched = true }
-    switch outcome.verdict {
-    case .passedOver: continue
-    case .refused:
-      // With --expect, another box's trouble is not this command's.
-      if let id = options.expect, outcome.record?.id != id { continue }
-      refused += 1
-      complain("\(text(path)): \(outcome.summary)")
-    case .listed, .accepted, .alreadyMember: say(outcome.summary)
+    // With --expect, another box's trouble is not this command's.
+    if let id = options.expect, outcome.record?.id != id { continue }
+    if case .refused = outcome.verdict {
+      count.refused += 1
+      complain("\(text(found[outcome.position].path)): \(outcome.summary)")
+    } else {
+      count.taken += 1
+      say(outcome.summary)
     }
-    if !isListing, outcome.isSpent { removeRecord(path) }
+    if !isListing, outcome.isSpent { key.discard(found[outcome.position]) }
   }
-  if let id = options.expect, !matched {
-    throw .failed(
-      "no usable record of ID \(id.description) in \(text(key.records)): lifeline provision accept --usb DIR lists them"
-    )
-  }
-  if isListing {
-    say("Nothing was taken in. Compare the fingerprints, then give --yes for all or --expect ID for one.")
-  } else if refused > 0 {
-    throw .failed("\(refused) of \(outcomes.count) records were refused, as said above")
-  }
-}
-
-private func removeRecord(_ path: [UInt8]) {
-  do throws(SystemError) {
-    try Files.remove(path)
-    try Files.synchronizeDirectory(Files.parent(of: path))
-  } catch { complain("warning: \(systemMessage(error)); the record there is used up and does no harm") }
+  if let failure = count.failure(options.expect, isListing: isListing, key) { throw failure }
+  if isListing { say(AcceptCount.advice) }
 }
 
 func requireAuthority(_ contents: StoreContents, _ options: ProvisionOptions) throws(CommandFailure) {

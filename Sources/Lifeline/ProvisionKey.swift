@@ -23,9 +23,9 @@ struct KeyDirectory {
     root = Files.join(usb, Array("lifeline".utf8))
     let status: FileStatus?
     do throws(SystemError) { status = try Files.statusIfPresent(usb) } catch { throw .failed(systemMessage(error)) }
-    guard let status else { throw .failed("no directory \(text(usb)): mount the USB key, or give another --usb DIR") }
+    guard let status else { throw .failed("no directory \(text(usb)): mount the USB key, or give another DIR") }
     if status.kind != .directory {
-      throw .failed("\(text(usb)) is not a directory: mount the USB key and give its mount point with --usb DIR")
+      throw .failed("\(text(usb)) is not a directory: mount the USB key and give its mount point")
     }
   }
 
@@ -106,38 +106,48 @@ struct KeyDirectory {
     return (usable, unusable)
   }
 
-  /// Writes secrets under the next free numbers; the paths. On failure those already written are removed.
-  func write(_ issued: [EnrolmentSecret]) throws(CommandFailure) -> [[UInt8]] {
+  /// Writes secrets under the next free numbers: how many of them boxes may find there, and why not all. Those stay: one
+  /// that was taken back from a failing key could be there all the same, and cost a box its way in.
+  func write(_ issued: [EnrolmentSecret]) throws(CommandFailure) -> (written: Int, failure: CommandFailure?) {
     var number = 1
     for name in try list(secrets) {
+      // A draft that was never finished; it holds a secret no box will see.
+      if name.ends(with: ".tmp") { Files.discard(Files.join(secrets, name)) }
       if let dot = name.firstIndex(of: UInt8(ascii: ".")), let taken = number4(name[..<dot]) {
         number = max(number, taken + 1)
       }
     }
-    var written: [[UInt8]] = []
+    var written = 0
     do throws(SystemError) {
       for secret in issued {
         let digits = String(number)
         let name = String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits + ".lls"
         let path = Files.join(secrets, Array(name.utf8))
-        try Files.replace(path, with: KeyFile.wrap(.secret, secret.encode()))
-        written.append(path)
+        let draft = try Files.draft(for: path, KeyFile.wrap(.secret, secret.encode()))
+        do throws(SystemError) { try Files.rename(draft, path) } catch {
+          Files.discard(draft)
+          throw error
+        }
+        written += 1
+        try Files.synchronizeDirectory(secrets)
         number += 1
       }
-    } catch {
-      for path in written { Files.discard(path) }
-      throw .failed(systemMessage(error))
-    }
-    return written
+    } catch { return (written, .failed(systemMessage(error))) }
+    return (written, nil)
   }
 
   // MARK: - Records
 
   func recordPath(_ id: ComponentID) -> [UInt8] { Files.join(records, Array((id.description + ".llr").utf8)) }
 
+  struct Record {
+    let path: [UInt8]
+    let file: [UInt8]
+  }
+
   /// The record files in the order of their names, at most 1,024; drafts that were never finished are removed.
-  func readRecords() throws(CommandFailure) -> [(path: [UInt8], file: [UInt8])] {
-    var found: [(path: [UInt8], file: [UInt8])] = []
+  func readRecords() throws(CommandFailure) -> [Record] {
+    var found: [Record] = []
     for name in try list(records) {
       let path = Files.join(records, name)
       if name.ends(with: ".tmp") { Files.discard(path) }
@@ -146,11 +156,32 @@ struct KeyDirectory {
         complain("warning: \(text(records)) holds more than \(found.count) records; the rest wait for the next run")
         break
       }
-      do throws(SystemError) { found.append((path, try Files.read(path, limit: SealedRecord.sizeLimit + 1))) } catch {
+      do throws(SystemError) {
+        found.append(Record(path: path, file: try Files.read(path, limit: SealedRecord.sizeLimit + 1)))
+      } catch {
+        // Another accept was faster.
+        if error.code == FileErrno.noEntry { continue }
         throw .failed(systemMessage(error))
       }
     }
     return found
+  }
+
+  /// Removes a record that an authority's store has made useless, unless the box has put a newer one in its place.
+  func discard(_ record: Record) {
+    do throws(SystemError) {
+      if try Files.read(record.path, limit: SealedRecord.sizeLimit + 1) != record.file { return }
+      try Files.remove(record.path)
+      try Files.synchronizeDirectory(records)
+    } catch {
+      if error.code == FileErrno.noEntry { return }
+      complain("warning: \(systemMessage(error)); the record there is used up and does no harm")
+    }
+  }
+
+  func nothingToAccept() -> CommandFailure {
+    .failed(
+      "no enrolment record in \(text(records)): all were taken in, or no new box has run lifeline provision enroll yet")
   }
 
   /// None when the directory is not there.

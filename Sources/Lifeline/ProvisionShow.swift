@@ -46,7 +46,12 @@ private func describe(_ store: LoadedStore) {
       "certificate  serial \(Int(certificate.serial))  epoch \(Int(certificate.epoch))  "
         + "issued by authority \(Int(certificate.issuer))")
   }
-  for setting in contents.settings.entries { say("setting      \(text(setting.key))=\(text(setting.value))") }
+  for setting in contents.settings.entries {
+    let isActedOn = SettingKey(setting.key)?.isActedOn ?? false
+    say(
+      "setting      \(text(setting.key))=\(text(setting.value))"
+        + (isActedOn ? "" : "  (this build does not act on it)"))
+  }
   if contents.role == .authority {
     let unused = contents.authority.unusedSecretCount
     say("secrets      \(unused) unused, \(contents.authority.secrets.count - unused) used")

@@ -23,7 +23,7 @@ struct StoreOnDisk: ~Copyable {
       isLocked = try file.lock()
       image = try file.read(limit: StoreFile.sizeLimit)
     } catch { throw .store(systemMessage(error)) }
-    if !isLocked { throw .failed("a node is running on this store (\(text(path))): \(whenLocked)") }
+    if !isLocked { throw .failed("a node (or another command) is using this store (\(text(path))): \(whenLocked)") }
     let found: LoadedStore
     do throws(StoreError) { found = try StoreFile.decode(image) } catch { throw unusableStore(path, error) }
     if found.damagedCopy {
@@ -65,7 +65,12 @@ struct StoreOnDisk: ~Copyable {
     }
     do throws(SystemError) {
       if try Files.statusIfPresent(path) == nil {
-        try Files.replace(path, with: image)
+        let draft = try Files.draft(for: path, image)
+        do throws(SystemError) { try Files.commit(draft: draft, as: path) } catch {
+          // A store that was reported as not made is not there when the command is run again.
+          Files.discard(path)
+          throw error
+        }
       } else {
         try OpenFile(path, .update).write(image, at: 0)
       }

@@ -38,13 +38,36 @@ enum Usage {
       neighbours                  this node's neighbours, strangers too
       routes [NODE]               ways to every node, or to one
       events [--follow]           the last events; with --follow also those to come
-      accept DIR [--yes|--expect ID]
-                                  list the sealed records on the USB key DIR; take in all, or one
+      accept DIR [--yes | --expect ID [--name NAME]]
+                                  list the sealed records on the USB key DIR; take in all, or the one of
+                                  this box, under this name; what was taken in is removed from the key
       forget NODE                 give up a member that will not come back
       rekey [NODE]                new session keys with every member, or with one
       counters                    everything that is counted
     --run DIR   the run directory of the node (default /run/lifeline)
     --json      print the JSON document as it is
-    Exit: 0 done, 1 failed, 2 bad usage.
+    Exit: 0 done, 1 failed (also: a record was refused, no answer in 5 s), 2 bad usage.
+    """
+
+  static let provision = """
+    usage: lifeline provision COMMAND [--store FILE] [options]        (default /etc/lifeline.nv)
+      network --domain NAME [--name NAME] [--prefix A.B.0.0/16]
+                                  found a network; this node becomes its first authority
+      key --usb DIR [--count N] [--withdraw]
+                                  write the network and N enrolment secrets (16) to the key DIR;
+                                  --withdraw first makes all unused secrets given out before worthless
+      enroll --usb DIR [--name NAME] [--as component|authority]
+                                  on a new box: make its identity and store, ask for membership
+      accept --usb DIR [--yes | --expect ID [--name NAME]]
+                                  list the records on the key; take in all, or the one with this ID, under
+                                  this name; what was taken in is removed from the key
+      show [--json]               what is in the store, never a secret
+      set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off
+                                  (wide-discovery, tunnel, tunnel-listen: this build does not act on them)
+      unset KEY ...               remove settings
+      export [--passphrase-file FILE] FILE
+      import [--passphrase-file FILE] FILE
+                                  move an authority's store under a passphrase (a line of standard input)
+    Exit: 0 done, 1 failed (also: a record was refused), 2 bad usage, 78 bad or missing store.
     """
 }

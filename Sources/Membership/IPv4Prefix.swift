@@ -13,18 +13,29 @@ public struct IPv4Prefix: Sendable, Equatable, Hashable, CustomStringConvertible
     guard (8...24).contains(length) else { throw .badPrefix(.badLength(length)) }
     let mask = UInt32.max << (32 - UInt32(length))
     if address & ~mask != 0 { throw .badPrefix(.hostBits) }
-    let first = address >> 24
-    if first == 0 || first == 127 || first >= 224 { throw .badPrefix(.reserved) }
+    if let range = ReservedRange(containing: address) { throw .badPrefix(.reserved(range)) }
     self.address = address
     self.length = UInt8(length)
   }
 
   /// "10.20.0.0/16".
   public init(_ text: [UInt8]) throws(MembershipError) {
+    let (address, length) = try Self.parts(of: text)
+    try self.init(address: address, length: length)
+  }
+
+  /// The same for a network that is founded: a /16 and nothing else.
+  public init(founding text: [UInt8]) throws(MembershipError) {
+    let (address, length) = try Self.parts(of: text)
+    if length != 16 { throw .badPrefix(.notSixteen(length)) }
+    try self.init(address: address, length: length)
+  }
+
+  private static func parts(of text: [UInt8]) throws(MembershipError) -> (UInt32, Int) {
     guard let slash = text.firstIndex(of: UInt8(ascii: "/")), let address = ipv4(dotted: text[..<slash]),
       let length = decimal(text[(slash + 1)...])
     else { throw .badPrefix(.notAPrefix) }
-    try self.init(address: address, length: length)
+    return (address, length)
   }
 
   public init(_ text: String) throws(MembershipError) { try self.init(Array(text.utf8)) }

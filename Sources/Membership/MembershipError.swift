@@ -73,14 +73,44 @@ public enum PrefixFault: Equatable, Sendable, CustomStringConvertible {
   case notAPrefix
   case badLength(Int)
   case hostBits
-  case reserved
+  /// A network that is founded gets a /16.
+  case notSixteen(Int)
+  case reserved(ReservedRange)
 
   public var description: String {
     switch self {
-    case .notAPrefix: "is not of the form A.B.C.D/LENGTH"
+    case .notAPrefix: "is not of the form A.B.0.0/16"
     case .badLength(let length): "has length \(length); allowed are 8 to 24"
     case .hostBits: "has bits set beyond its length"
-    case .reserved: "lies in a range hosts cannot have (0/8, 127/8, 224/3)"
+    case .notSixteen(let length): "has length \(length): a network's prefix is A.B.0.0/16"
+    case .reserved(let range): "lies in \(range.text): give a private one, as 10.B.0.0/16"
+    }
+  }
+}
+
+/// Where hosts cannot have addresses, or none that stay (RFC 6890).
+public enum ReservedRange: Equatable, Sendable {
+  case thisNetwork, loopback, linkLocal, multicast, classE
+
+  var text: String {
+    switch self {
+    case .thisNetwork: "0.0.0.0/8, this network"
+    case .loopback: "127.0.0.0/8, the loopback"
+    case .linkLocal: "169.254.0.0/16, link-local addresses"
+    case .multicast: "224.0.0.0/4, multicast"
+    case .classE: "240.0.0.0/4, class E"
+    }
+  }
+
+  /// Of a prefix that lies within one, given its first address.
+  init?(containing address: UInt32) {
+    switch address >> 24 {
+    case 0: self = .thisNetwork
+    case 127: self = .loopback
+    case 169 where address >> 16 & 255 == 254: self = .linkLocal
+    case 224...239: self = .multicast
+    case 240...255: self = .classE
+    default: return nil
     }
   }
 }

@@ -386,8 +386,10 @@ extension Node {
         json.object { json in
           json.field("record", outcome.position)
           if let record = outcome.record {
-            json.field("name", record.name.description)
+            json.field("name", (outcome.member?.name ?? record.name).description)
+            if let given = outcome.member?.name, given != record.name { json.field("wanted", record.name.description) }
             json.field("id", record.id.description)
+            json.field("role", record.role.name)
             json.field("fingerprint", record.fingerprint)
           }
           switch outcome.verdict {
@@ -405,6 +407,7 @@ extension Node {
             json.field("verdict", "refused")
             json.field("why", reason.description)
           }
+          json.field("spent", outcome.isSpent)
         }
       }
     }

@@ -1,10 +1,14 @@
-// The control socket's client side, for `lifeline ctl`.
+// The control socket's client side, for `lifeline ctl`. A node that is stopped or hangs keeps its socket: no call waits
+// longer than `patience`.
 
 import CSystem
 import Core
 
 /// A connection to a running node; calls wait.
 public struct ControlClient: ~Copyable {
+  /// For a connection, for the next bytes of an answer; an accepted key's store is on its medium by then.
+  public static let patience = Duration.seconds(5)
+
   private let descriptor: Int32
 
   /// Connects to the node that runs with this run directory.
@@ -12,7 +16,9 @@ public struct ControlClient: ~Copyable {
     let path = runDirectory + Array("/control".utf8)
     guard let name = terminated(path) else { throw SystemError(code: 22, action: "connect") }
     descriptor = try SystemError.check(
-      name.withUnsafeBufferPointer { cs_local_connect($0.baseAddress!) },
+      name.withUnsafeBufferPointer {
+        cs_local_connect($0.baseAddress!, Int32(truncatingIfNeeded: ControlClient.patience.milliseconds))
+      },
       "connect to \(String(decoding: path, as: UTF8.self))")
   }
 
@@ -37,6 +43,12 @@ public struct ControlClient: ~Copyable {
       sent += Int(count)
     }
   }
+
+  /// From now on an answer may take as long as it likes: events that are followed.
+  public func waitForEver() { _ = cs_local_patience(descriptor, 0) }
+
+  /// What a call throws when the node took too long.
+  public static func isImpatience(_ error: SystemError) -> Bool { error.code == SystemCode.again }
 
   public enum Answer {
     case document([UInt8])

@@ -12,6 +12,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   let log: EventLog
   /// Writes the store; nil when it is on the medium, otherwise why not.
   let persist: ([UInt8]) -> String?
+  /// Why the last write failed, since the control request under way began.
+  private var persistFault: String?
   let options: LoopOptions
 
   var monitor: PortMonitor
@@ -328,6 +330,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     case .persist(let contents):
       if let error = persist(contents) {
         counters.persistFailed &+= 1
+        persistFault = error
         log.record(.error, "the store was not written: \(error)")
       }
     case .event(let level, let text): log.record(level, text)
@@ -461,10 +464,17 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private mutating func handleControl(offset: Int, readiness: UInt32) {
     let now = wokeAt
     guard let arrival = control?.handle(offset: offset, readiness: readiness, at: now) ?? nil else { return }
+    persistFault = nil
     let answer = answer(arrival.request, at: now, follow: arrival.place)
     drain(at: now)
     flush()
-    if let answer { control?.reply(arrival.place, answer, at: now) }
+    guard let answer else { return }
+    // What the store does not hold would be gone with the next start: the operator is to repeat the command.
+    if let fault = persistFault {
+      control?.reply(arrival.place, .failure("the store was not written: \(fault)"), at: now)
+    } else {
+      control?.reply(arrival.place, answer, at: now)
+    }
   }
 
   /// What the node answers, with what only the loop knows added; nil when the answer comes later.

@@ -31,6 +31,14 @@ public struct AcceptOutcome {
   public let record: EnrolmentRecord?
   public let verdict: AcceptVerdict
 
+  /// What the box is, or with `.list` would be; nil when it is nothing.
+  public var member: Member? {
+    switch verdict {
+    case .listed(let member), .accepted(let member), .alreadyMember(let member): member
+    case .passedOver, .refused: nil
+    }
+  }
+
   /// Whether the record can never be of use again, so that its file may be removed from the key.
   public var isSpent: Bool {
     switch verdict {

@@ -30,6 +30,14 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     }
   }
 
+  /// False for what the store can hold and this build does not act on; setting it would promise what does not happen.
+  public var isActedOn: Bool {
+    switch self {
+    case .keepDown, .interface, .protect: true
+    case .wideDiscovery, .tunnel, .tunnelListen: false
+    }
+  }
+
   public init?(_ name: [UInt8]) {
     for key in Self.allCases where key.name.utf8.elementsEqual(name) {
       self = key
@@ -44,10 +52,10 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     self = key
   }
 
-  /// All names, for a message.
+  /// The names of those that are acted on, for a message.
   static var listing: String {
     var text = ""
-    for key in allCases { text += (text.utf8.isEmpty ? "" : ", ") + key.name }
+    for key in allCases where key.isActedOn { text += (text.utf8.isEmpty ? "" : ", ") + key.name }
     return text
   }
 }

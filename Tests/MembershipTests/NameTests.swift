@@ -37,8 +37,10 @@ import Testing
       ("10.20.0.0/16", nil), ("10.0.0.0/8", nil), ("192.168.7.0/24", nil), ("10.20.0.0", PrefixFault.notAPrefix),
       ("10.20.0/16", .notAPrefix), ("10.20.0.256/24", .notAPrefix), ("10.020.0.0/16", .notAPrefix),
       ("10.20.0.0/", .notAPrefix), ("10.20.0.0/16x", .notAPrefix), ("10.20.0.0/25", .badLength(25)),
-      ("10.0.0.0/7", .badLength(7)), ("10.20.1.0/16", .hostBits), ("127.0.0.0/8", .reserved),
-      ("224.0.0.0/8", .reserved), ("0.0.0.0/8", .reserved),
+      ("10.0.0.0/7", .badLength(7)), ("10.20.1.0/16", .hostBits), ("127.0.0.0/8", .reserved(.loopback)),
+      ("224.0.0.0/8", .reserved(.multicast)), ("239.255.0.0/16", .reserved(.multicast)),
+      ("240.0.0.0/8", .reserved(.classE)), ("255.255.0.0/16", .reserved(.classE)),
+      ("0.0.0.0/8", .reserved(.thisNetwork)), ("169.254.0.0/16", .reserved(.linkLocal)), ("169.253.0.0/16", nil),
     ] as [(String, PrefixFault?)])
   func `A prefix is /8 to /24 without host bits`(text: String, fault: PrefixFault?) throws {
     guard let fault else {
@@ -46,6 +48,20 @@ import Testing
       return
     }
     #expect(throws: MembershipError.badPrefix(fault)) { try IPv4Prefix(text) }
+  }
+
+  @Test(
+    arguments: [
+      ("10.20.0.0/16", nil), ("100.64.0.0/16", nil), ("10.0.0.0/8", PrefixFault.notSixteen(8)),
+      ("192.168.7.0/24", .notSixteen(24)), ("10.20.0.0/0", .notSixteen(0)), ("10.20.0.0/33", .notSixteen(33)),
+      ("10.20.1.0/16", .hostBits), ("169.254.0.0/16", .reserved(.linkLocal)), ("10.20/16", .notAPrefix),
+    ] as [(String, PrefixFault?)])
+  func `A network is founded with a /16 (architecture, command line)`(text: String, fault: PrefixFault?) throws {
+    guard let fault else {
+      #expect(try IPv4Prefix(founding: Array(text.utf8)).description == text)
+      return
+    }
+    #expect(throws: MembershipError.badPrefix(fault)) { try IPv4Prefix(founding: Array(text.utf8)) }
   }
 
   @Test func `The first and last address of a prefix are no host's`() throws {

@@ -43,7 +43,10 @@ extension SystemTests {
       }
     }
 
-    @Test(arguments: ["10.1.2.0/16", "10.1.0.0/33", "300.1.0.0/16", "fd00::/16", "nonsense"])
+    @Test(arguments: [
+      "10.1.2.0/16", "10.1.0.0/33", "10.0.0.0/8", "10.1.2.0/24", "10.1.0.0/0", "300.1.0.0/16", "fd00::/16",
+      "0.1.0.0/16", "127.1.0.0/16", "169.254.0.0/16", "224.1.0.0/16", "250.1.0.0/16", "10.1.0.0", "nonsense",
+    ])
     func `a prefix that is none is refused`(prefix: String) throws {
       try withLaboratory(.chain(2), provisioned: false) { laboratory in
         let node = laboratory.authority

@@ -16,8 +16,10 @@ int32_t cs_unlink(const char *path);
 int32_t cs_local_listen(const char *path, int32_t backlog);
 /// A nonblocking accepted connection of our own user or root, -EAGAIN, -EPERM (another user, closed again) or -errno.
 int32_t cs_local_accept(int32_t fd);
-/// A blocking connection, or -errno.
-int32_t cs_local_connect(const char *path);
+/// A blocking connection, each of whose calls waits that long at most (0: for ever) and then gives -EAGAIN; or -errno.
+int32_t cs_local_connect(const char *path, int32_t milliseconds);
+/// Another limit for an open one; 0 or -errno.
+int32_t cs_local_patience(int32_t fd, int32_t milliseconds);
 /// Bytes, 0 at the end, or -errno.
 int64_t cs_receive(int32_t fd, void *bytes, size_t count);
 /// Bytes or -errno; never raises SIGPIPE.

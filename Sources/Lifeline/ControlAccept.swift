@@ -1,0 +1,165 @@
+// `lifeline ctl accept`: carries the records of a key to a running authority, says what came of each, and takes from the
+// key what the authority's store holds. Cut off anywhere, the same command finishes the work: an authority calls a box it
+// took in before a member already, and its record goes then.
+
+import Core
+import Membership
+import Runtime
+import Wire
+
+/// The words after `ctl accept`.
+struct AcceptOptions {
+  private(set) var directory: [UInt8] = []
+  private(set) var takesAll = false
+  private(set) var expect: ComponentID?
+  private(set) var name: NodeName?
+
+  var isListing: Bool { !takesAll && expect == nil }
+
+  init(_ words: [[UInt8]]) throws(CommandFailure) {
+    var rest = words[...]
+    while var word = rest.popFirst() {
+      if !word.starts(with: "-".utf8) {
+        if !directory.isEmpty { throw ControlCommand.usage("ctl accept takes one DIR, not also \(text(word))") }
+        directory = word
+        continue
+      }
+      if word.elementsEqual("--yes".utf8) {
+        takesAll = true
+        continue
+      }
+      var inline: [UInt8]?
+      if let equals = word.firstIndex(of: UInt8(ascii: "=")) {
+        inline = Array(word[(equals + 1)...])
+        word = Array(word[..<equals])
+      }
+      let isExpect = word.elementsEqual("--expect".utf8)
+      guard isExpect || word.elementsEqual("--name".utf8) else {
+        throw ControlCommand.usage(
+          "ctl accept has no option \(text(word)): possible are --yes, --expect ID, --name NAME, --run DIR, --json")
+      }
+      guard let value = inline ?? rest.popFirst(), !value.isEmpty else {
+        throw ControlCommand.usage("\(text(word)) needs a value")
+      }
+      if isExpect { try takeExpected(value) } else { try takeName(value) }
+    }
+    if directory.isEmpty { throw ControlCommand.usage("ctl accept needs the DIR of the USB key") }
+    if takesAll, expect != nil {
+      throw ControlCommand.usage("--yes takes in all records, --expect one: give only one of them")
+    }
+    if name != nil, expect == nil { throw ControlCommand.usage("--name names one box: say which with --expect ID") }
+  }
+
+  private mutating func takeExpected(_ value: [UInt8]) throws(CommandFailure) {
+    guard let id = componentID(hexadecimal: value) else {
+      throw ControlCommand.usage("--expect \(text(value)): an ID is 32 hexadecimal digits")
+    }
+    expect = id
+  }
+
+  private mutating func takeName(_ value: [UInt8]) throws(CommandFailure) {
+    do throws(MembershipError) { name = try NodeName(value) } catch {
+      throw ControlCommand.usage("--name \(text(value)) \(error.description)")
+    }
+  }
+
+  /// What the node is told; the directory means nothing to it.
+  var wordsForNode: [[UInt8]] {
+    var words = [Array("accept".utf8)]
+    if takesAll { words.append(Array("--yes".utf8)) }
+    if let expect { words += [Array("--expect".utf8), Array(expect.description.utf8)] }
+    if let name { words += [Array("--name".utf8), Array(name.description.utf8)] }
+    return words
+  }
+}
+
+func componentID(hexadecimal digits: [UInt8]) -> ComponentID? {
+  guard let id = bytes(hexadecimal: digits), id.count == 16 else { return nil }
+  return ComponentID(id.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) })
+}
+
+/// The records on their way to the authority.
+struct KeyDelivery {
+  private let options: AcceptOptions
+  private let key: KeyDirectory
+  /// As they were sent, in this order.
+  private var sent: [KeyDirectory.Record] = []
+
+  init(_ options: AcceptOptions) throws(CommandFailure) {
+    self.options = options
+    key = try KeyDirectory(options.directory)
+    for record in try key.readRecords() {
+      if record.file.count > SealedRecord.sizeLimit {
+        complain("warning: \(text(record.path)) is no record: left out")
+      } else {
+        sent.append(record)
+      }
+    }
+    if sent.isEmpty { throw key.nothingToAccept() }
+  }
+
+  var attachment: [UInt8] { RecordBundle.encode(sent.map { $0.file }) }
+
+  /// Shows the authority's answer and clears the key of what its store holds; the exit code, or why it is a failure.
+  func settle(_ document: [UInt8], json: Bool) throws(CommandFailure) -> Int32 {
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(decoding: document) } catch {
+      throw .failed("the node's answer is not JSON: lifeline ctl nodes shows whom it took in")
+    }
+    guard case .array(let rows) = value else { throw .failed("the node's answer is no list of records") }
+    var shown: [JSONValue] = []
+    var count = AcceptCount()
+    for row in rows {
+      let isOurs = options.expect == nil || holds(row["id"], options.expect?.description ?? "")
+      if !isOurs { continue }
+      if holds(row["verdict"], "refused") { count.refused += 1 } else { count.taken += 1 }
+      if !options.isListing, case .bool(true) = row["spent"], let record = record(row["record"]) {
+        key.discard(record)
+      }
+      if case .object(let members) = row {
+        // Numbers and marks for this program; a person sees names.
+        shown.append(
+          .object(members.filter { !$0.name.elementsEqual("record".utf8) && !$0.name.elementsEqual("spent".utf8) }))
+      }
+    }
+    let isPrinted =
+      json
+      ? Process.print(document + [10])
+      : shown.isEmpty || Process.print(JSONRendering.text(of: .array(shown)))
+    if !isPrinted { return 1 }
+    if let failure = count.failure(options.expect, isListing: options.isListing, key) { throw failure }
+    if options.isListing, !json { say(AcceptCount.advice) }
+    return 0
+  }
+
+  private func record(_ position: JSONValue?) -> KeyDirectory.Record? {
+    guard case .number(let digits) = position, let place = decimal(digits[...]), place < sent.count else { return nil }
+    return sent[place]
+  }
+
+  private func holds(_ value: JSONValue?, _ text: String) -> Bool {
+    guard case .string(let bytes) = value else { return false }
+    return bytes.elementsEqual(text.utf8)
+  }
+}
+
+/// What came of the records that the command was about, for `ctl accept` and `provision accept` alike.
+struct AcceptCount {
+  /// Taken in, members already, or in a list: those that could be.
+  var taken = 0
+  var refused = 0
+
+  static let advice =
+    "Nothing was taken in. Compare the fingerprints, then give --yes for all or --expect ID for one."
+
+  /// Why the command fails: a record that was to be taken in was not, or in a list none could be.
+  func failure(_ expected: ComponentID?, isListing: Bool, _ key: KeyDirectory) -> CommandFailure? {
+    if let expected, taken + refused == 0 {
+      return .failed(
+        "no usable record of ID \(expected.description) in \(text(key.records)): accept without options lists them")
+    }
+    if refused == 0 || (isListing && taken > 0) { return nil }
+    return .failed(
+      "\(refused) of \(taken + refused) records \(isListing ? "would be" : "were") refused, as said above")
+  }
+}
