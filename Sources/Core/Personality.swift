@@ -118,6 +118,8 @@ public struct ControlRequest {
   public var words: [[UInt8]]
   /// Bytes handed along, for instance enrolment records read from a USB directory by the client; empty when none.
   public var attachment: [UInt8]
+  /// Whether the bearer device is up, which only Runtime sees and `status` tells.
+  public var bearerIsUp = true
   public init(words: [[UInt8]], attachment: [UInt8]) {
     self.words = words
     self.attachment = attachment

@@ -13,68 +13,82 @@ func controlMain(_ words: [[UInt8]]) -> Int32 {
   }
   do throws(CommandFailure) {
     let command = try ControlCommand(words)
-    var request = ControlRequest(words: [Array(command.verb.name.utf8)] + command.operands, attachment: [])
-    var delivery: KeyDelivery?
     if let accept = command.accept {
-      delivery = try KeyDelivery(accept)
-      request = ControlRequest(words: accept.wordsForNode, attachment: delivery?.attachment ?? [])
+      let delivery = try KeyDelivery(accept)
+      try delivery.carry(over: ControlConnection(command.run), json: command.json)
+      return 0
     }
-    let client: ControlClient
-    do throws(SystemError) { client = try ControlClient(runDirectory: command.run) } catch {
-      throw noNode(command.run, error)
+    let connection = try ControlConnection(command.run)
+    try connection.ask(ControlRequest(words: [Array(command.verb.name.utf8)] + command.operands, attachment: []))
+    var isLast = false
+    while !isLast {
+      let document: [UInt8]
+      (document, isLast) = try connection.answer()
+      if !printDocument(document, json: command.json) { return 1 }
+      if !isLast { connection.waitForEver() }
     }
-    if !ControlClient.fits(request) { throw .failed("that is more than a node takes in at once: split it") }
-    do throws(SystemError) { try client.send(request) } catch { throw noAnswer(command.run, error) }
-    return try show(client, command, delivery)
+    return 0
   } catch {
     complain(error.message)
     return error.code
   }
 }
 
-private func noNode(_ run: [UInt8], _ error: SystemError) -> CommandFailure {
-  if ControlClient.isImpatience(error) { return noAnswer(run, error) }
-  let advice =
-    switch error.code {
-    case 13, 1: "run as root"  // EACCES, EPERM
-    default: "start lifeline ma or lifeline cm, or give its --run"
-    }
-  return .failed("no lifeline runs with --run \(text(run)): \(error.reason): \(advice)")
-}
+/// A connection to the node with a run directory; failures are in an operator's words.
+struct ControlConnection: ~Copyable {
+  private let client: ControlClient
+  private let run: [UInt8]
 
-/// For a node that is stopped or hangs the process to look at is named: its socket outlives its attention.
-private func noAnswer(_ run: [UInt8], _ error: SystemError) -> CommandFailure {
-  if !ControlClient.isImpatience(error) { return .failed("the node does not answer: \(error.reason)") }
-  var process = ""
-  do throws(SystemError) {
-    let digits = try Files.read(Files.join(run, Array("pid".utf8)), limit: 16).prefix { $0 > 32 }
-    process = " (pid \(text(Array(digits))))"
-  } catch {}
-  let seconds = ControlClient.patience.milliseconds / 1000
-  return .failed(
-    "the node with --run \(text(run))\(process) has not answered for \(seconds) s: "
-      + "it is stopped, hangs or is overloaded; continue it (kill -CONT), wait, or restart it")
-}
-
-/// Prints answers until the last; the exit code.
-private func show(
-  _ client: borrowing ControlClient, _ command: ControlCommand, _ delivery: KeyDelivery?
-) throws(CommandFailure) -> Int32 {
-  while true {
-    let next: ControlClient.Answer?
-    do throws(SystemError) { next = try client.receive() } catch { throw noAnswer(command.run, error) }
-    guard let next else { break }
-    switch next {
-    case .failure(let line): throw .failed(text(line))
-    case .document(let document):
-      if let delivery { return try delivery.settle(document, json: command.json) }
-      return printDocument(document, json: command.json) ? 0 : 1
-    case .part(let document):
-      client.waitForEver()
-      if !printDocument(document, json: command.json) { return 1 }
+  init(_ run: [UInt8]) throws(CommandFailure) {
+    self.run = run
+    do throws(SystemError) { client = try ControlClient(runDirectory: run) } catch {
+      if ControlClient.isImpatience(error) { throw ControlConnection.silent(run) }
+      let advice =
+        switch error.code {
+        case 13, 1: "run as root"  // EACCES, EPERM
+        default: "start lifeline ma or lifeline cm, or give its --run"
+        }
+      throw .failed("no lifeline runs with --run \(text(run)): \(error.reason): \(advice)")
     }
   }
-  throw .failed("the node has closed the connection: it ended, or waited too long for us")
+
+  func ask(_ request: ControlRequest) throws(CommandFailure) {
+    if !ControlClient.fits(request) { throw .failed("that is more than a node takes in at once: split it") }
+    do throws(SystemError) { try client.send(request) } catch { throw broken(error) }
+  }
+
+  /// The next document, and whether it is the last.
+  func answer() throws(CommandFailure) -> (document: [UInt8], isLast: Bool) {
+    let answer: ControlClient.Answer?
+    do throws(SystemError) { answer = try client.receive() } catch { throw broken(error) }
+    switch answer {
+    case .failure(let line): throw .failed(text(line))
+    case .document(let document): return (document, true)
+    case .part(let document): return (document, false)
+    case nil: throw .failed("the node has closed the connection: it ended, or waited too long for us")
+    }
+  }
+
+  /// From now on an answer may take as long as it likes.
+  func waitForEver() { client.waitForEver() }
+
+  private func broken(_ error: SystemError) -> CommandFailure {
+    if ControlClient.isImpatience(error) { return ControlConnection.silent(run) }
+    return .failed("the node does not answer: \(error.reason)")
+  }
+
+  /// For a node that is stopped or hangs the process to look at is named: its socket outlives its attention.
+  private static func silent(_ run: [UInt8]) -> CommandFailure {
+    var process = ""
+    do throws(SystemError) {
+      let digits = try Files.read(Files.join(run, Array("pid".utf8)), limit: 16).prefix { $0 > 32 }
+      process = " (pid \(text(Array(digits))))"
+    } catch {}
+    let seconds = ControlClient.patience.milliseconds / 1000
+    return .failed(
+      "the node with --run \(text(run))\(process) has not answered for \(seconds) s: "
+        + "it is stopped, hangs or is overloaded; continue it (kill -CONT), wait, or restart it")
+  }
 }
 
 /// False when it could not be printed.

@@ -63,9 +63,9 @@ struct AcceptOptions {
     }
   }
 
-  /// What the node is told; the directory means nothing to it.
-  var wordsForNode: [[UInt8]] {
-    var words = [Array("accept".utf8)]
+  /// What the node is told about the records from number `first` on; the directory means nothing to it.
+  func wordsForNode(from first: Int) -> [[UInt8]] {
+    var words = [Array("accept".utf8), Array("--from".utf8), Array(String(first).utf8)]
     if takesAll { words.append(Array("--yes".utf8)) }
     if let expect { words += [Array("--expect".utf8), Array(expect.description.utf8)] }
     if let name { words += [Array("--name".utf8), Array(name.description.utf8)] }
@@ -80,10 +80,14 @@ func componentID(hexadecimal digits: [UInt8]) -> ComponentID? {
 
 /// The records on their way to the authority.
 struct KeyDelivery {
+  /// Records that the authority judges in one turn of its loop, some milliseconds: all 240 that a key can hold took it
+  /// so long that its neighbours gave its links up.
+  private static let recordsAtOnce = 32
+
   private let options: AcceptOptions
   private let key: KeyDirectory
-  /// As they were sent, in this order.
-  private var sent: [KeyDirectory.Record] = []
+  /// As they are sent, in this order.
+  private var records: [KeyDirectory.Record] = []
 
   init(_ options: AcceptOptions) throws(CommandFailure) {
     self.options = options
@@ -92,49 +96,87 @@ struct KeyDelivery {
       if record.file.count > SealedRecord.sizeLimit {
         complain("warning: \(text(record.path)) is no record: left out")
       } else {
-        sent.append(record)
+        records.append(record)
       }
     }
-    if sent.isEmpty { throw key.nothingToAccept() }
+    if records.isEmpty { throw key.nothingToAccept() }
   }
 
-  var attachment: [UInt8] { RecordBundle.encode(sent.map { $0.file }) }
+  /// Asks the authority, shows its answers as one and clears the key of what its store holds. When it fails half-way, what
+  /// became of the records before is told and settled all the same.
+  func carry(over connection: borrowing ControlConnection, json: Bool) throws(CommandFailure) {
+    var settlement = Settlement()
+    var fault: CommandFailure?
+    for first in stride(from: 0, to: records.count, by: KeyDelivery.recordsAtOnce) {
+      let files = records[first..<min(first + KeyDelivery.recordsAtOnce, records.count)].map { $0.file }
+      do throws(CommandFailure) {
+        try connection.ask(
+          ControlRequest(words: options.wordsForNode(from: first), attachment: RecordBundle.encode(files)))
+        try settle(try connection.answer().document, &settlement)
+      } catch {
+        fault = error
+        break
+      }
+    }
+    if fault == nil || !settlement.rows.isEmpty { try settlement.print(json: json) }
+    if let fault { throw fault }
+    if let failure = settlement.count.failure(options.expect, isListing: options.isListing, key) { throw failure }
+    if options.isListing, !json {
+      if records.count > KeyDelivery.recordsAtOnce {
+        say("Addresses are those that each \(KeyDelivery.recordsAtOnce) boxes would get on their own.")
+      }
+      say(AcceptCount.advice)
+    }
+  }
 
-  /// Shows the authority's answer and clears the key of what its store holds; the exit code, or why it is a failure.
-  func settle(_ document: [UInt8], json: Bool) throws(CommandFailure) -> Int32 {
+  private struct Settlement {
+    var documents: [[UInt8]] = []
+    var rows: [JSONValue] = []
+    var count = AcceptCount()
+
+    func print(json: Bool) throws(CommandFailure) {
+      var isPrinted = true
+      if json {
+        var whole: [UInt8] = []
+        for document in documents where document.count > 2 {
+          whole.append(UInt8(ascii: whole.isEmpty ? "[" : ","))
+          whole += document.dropFirst().dropLast()
+        }
+        isPrinted = Process.print((whole.isEmpty ? Array("[".utf8) : whole) + Array("]\n".utf8))
+      } else if !rows.isEmpty {
+        isPrinted = Process.print(JSONRendering.text(of: .array(rows)))
+      }
+      if !isPrinted { throw .failed("cannot write to standard output") }
+    }
+  }
+
+  private func settle(_ document: [UInt8], _ settlement: inout Settlement) throws(CommandFailure) {
     let value: JSONValue
     do throws(JSONError) { value = try JSONValue(decoding: document) } catch {
       throw .failed("the node's answer is not JSON: lifeline ctl nodes shows whom it took in")
     }
     guard case .array(let rows) = value else { throw .failed("the node's answer is no list of records") }
-    var shown: [JSONValue] = []
-    var count = AcceptCount()
+    settlement.documents.append(document)
     for row in rows {
       let isOurs = options.expect == nil || holds(row["id"], options.expect?.description ?? "")
       if !isOurs { continue }
-      if holds(row["verdict"], "refused") { count.refused += 1 } else { count.taken += 1 }
+      if holds(row["verdict"], "refused") { settlement.count.refused += 1 } else { settlement.count.taken += 1 }
       if !options.isListing, case .bool(true) = row["spent"], let record = record(row["record"]) {
         key.discard(record)
       }
       if case .object(let members) = row {
         // Numbers and marks for this program; a person sees names.
-        shown.append(
+        settlement.rows.append(
           .object(members.filter { !$0.name.elementsEqual("record".utf8) && !$0.name.elementsEqual("spent".utf8) }))
       }
     }
-    let isPrinted =
-      json
-      ? Process.print(document + [10])
-      : shown.isEmpty || Process.print(JSONRendering.text(of: .array(shown)))
-    if !isPrinted { return 1 }
-    if let failure = count.failure(options.expect, isListing: options.isListing, key) { throw failure }
-    if options.isListing, !json { say(AcceptCount.advice) }
-    return 0
   }
 
   private func record(_ position: JSONValue?) -> KeyDirectory.Record? {
-    guard case .number(let digits) = position, let place = decimal(digits[...]), place < sent.count else { return nil }
-    return sent[place]
+    guard case .number(let digits) = position, let place = decimal(digits[...]), place < records.count else {
+      return nil
+    }
+    return records[place]
   }
 
   private func holds(_ value: JSONValue?, _ text: String) -> Bool {

@@ -62,8 +62,8 @@ enum Usage {
                                   list the records on the key; take in all, or the one with this ID, under
                                   this name; what was taken in is removed from the key
       show [--json]               what is in the store, never a secret
-      set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off
-                                  (wide-discovery, tunnel, tunnel-listen: this build does not act on them)
+      set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off,
+                                  wide-discovery=on|off (tunnel, tunnel-listen: this build does not act on them)
       unset KEY ...               remove settings
       export [--passphrase-file FILE] FILE
       import [--passphrase-file FILE] FILE

@@ -86,6 +86,7 @@ extension NeighbourEngine {
     if discover.network != network { throw .otherNetwork }
     if discover.id == configuration.id { throw reportOwnID(port, from: source, at: now) }
     let isWide = discover.flags & DiscoverFrame.Flag.wide != 0
+    if isWide, !configuration.wideDiscovery { throw .wideDiscoveryOff }
     var wantsAnswer = discover.flags & DiscoverFrame.Flag.answerWanted != 0
 
     let adjacency: AdjacencyPointer

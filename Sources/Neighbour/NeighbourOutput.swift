@@ -113,6 +113,8 @@ public enum NeighbourRefusal: UInt8, Error, CaseIterable, Sendable {
   case overBudget
   /// More OPEN frames than are let through in a second.
   case openOverBudget
+  /// A DISCOVER from across a switch, where this node is set to have no such neighbours.
+  case wideDiscoveryOff
 
   /// As `lifeline ctl` shows it.
   public var name: StaticString {
@@ -138,6 +140,7 @@ public enum NeighbourRefusal: UInt8, Error, CaseIterable, Sendable {
     case .noRoomForNeighbour: "no-room-for-neighbour"
     case .overBudget: "over-budget"
     case .openOverBudget: "open-over-budget"
+    case .wideDiscoveryOff: "wide-discovery-off"
     }
   }
 }

@@ -78,11 +78,11 @@ public struct Node: Personality, ~Copyable {
     startedAt = now
     self.renewal = renewal
     authorityIndex = contents.authorityIndex.map { Int($0) }
-    neighbour = NeighbourEngine(
-      configuration: NeighbourConfiguration(
-        id: contents.identity.id, agreement: contents.identity.agreement, descriptor: descriptor,
-        certificate: contents.certificate),
-      entropy: entropy.fork(), startingAt: now)
+    var neighbourhood = NeighbourConfiguration(
+      id: contents.identity.id, agreement: contents.identity.agreement, descriptor: descriptor,
+      certificate: contents.certificate)
+    neighbourhood.wideDiscovery = contents.settings.isOn(.wideDiscovery, default: true)
+    neighbour = NeighbourEngine(configuration: neighbourhood, entropy: entropy.fork(), startingAt: now)
     beacon = BeaconEngine(
       network: descriptor.networkID.bytes,
       authorities: descriptor.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) },

@@ -17,7 +17,7 @@ extension Node {
     currentTime = now
     guard let command = request.words.first else { return .failure("no command given") }
     let argument = request.words.count > 1 ? request.words[1] : nil
-    if isWord(command, "status") { return status(at: now) }
+    if isWord(command, "status") { return status(bearerIsUp: request.bearerIsUp, at: now) }
     if isWord(command, "nodes") { return nodes(at: now) }
     if isWord(command, "links") { return links() }
     if isWord(command, "neighbours") { return neighbours() }
@@ -37,7 +37,7 @@ extension Node {
     return ownAddresses() != nil && uplinks.contains { $0.isReady }
   }
 
-  private func status(at now: Instant) -> ControlAnswer {
+  private func status(bearerIsUp: Bool, at now: Instant) -> ControlAnswer {
     var json = JSONWriter()
     json.object { json in
       json.field("name", contents.name.description)
@@ -48,7 +48,7 @@ extension Node {
       json.field("ipv4", ownIPv4 == 0 ? nil : dottedQuad(ownIPv4))
       json.field("ipv6", ownAddresses() == nil ? nil : ipv6Text(ipv6Address(of: identity.id)))
       json.field("prefix", descriptor.prefix.description)
-      json.field("ready", isReady)
+      json.field("ready", isReady && bearerIsUp)
       json.field("uptimeSeconds", Int((now - startedAt).milliseconds / 1_000))
       json.field("boot", Int(contents.bootCount))
       json.field("neighbours", neighbour.adjacencies.filter { $0.state == .up }.count)
@@ -321,97 +321,6 @@ extension Node {
     var json = JSONWriter()
     json.object { json in json.field("renewing", count) }
     return .document(json.bytes)
-  }
-
-  private mutating func accept(_ request: ControlRequest, at now: Instant) -> ControlAnswer {
-    guard authority != nil else { return .failure("only an authority accepts boxes: run this on the MA") }
-    let records: [[UInt8]]
-    do throws(MembershipError) {
-      records = try RecordBundle.decode(request.attachment)
-    } catch {
-      return .failure("the records did not arrive whole: try again")
-    }
-    guard let policy = acceptPolicy(request.words) else {
-      return .failure("accept takes --yes, or --expect ID with 32 hexadecimal digits and perhaps --name NAME")
-    }
-    let before = contents
-    let outcomes: [AcceptOutcome]
-    do throws(StoreError) {
-      outcomes = try contents.accept(records: records, policy: policy, entropy: &entropy)
-    } catch {
-      return .failure(error.description)
-    }
-    if outcomes.contains(where: { $0.changesStore }) {
-      // Nothing is told to anybody before it is known that the store holds it.
-      do throws(StoreError) { _ = try contents.encode() } catch {
-        contents = before
-        return .failure(error.description)
-      }
-      persist()
-    }
-    for outcome in outcomes {
-      if case .accepted(let member) = outcome.verdict {
-        _ = channel(for: member)
-        report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
-      }
-    }
-    return .document(acceptDocument(outcomes))
-  }
-
-  private func acceptPolicy(_ words: [[UInt8]]) -> AcceptPolicy? {
-    var takesAll = false
-    var expected: ComponentID?
-    var name: NodeName?
-    var rest = words.dropFirst()
-    while let word = rest.popFirst() {
-      if isWord(word, "--yes") {
-        takesAll = true
-      } else if isWord(word, "--expect"), let digits = rest.popFirst() {
-        guard let raw = bytes(hexadecimal: digits), raw.count == 16 else { return nil }
-        expected = ComponentID(raw.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) })
-      } else if isWord(word, "--name"), let text = rest.popFirst() {
-        do throws(MembershipError) { name = try NodeName(text) } catch { return nil }
-      } else {
-        return nil
-      }
-    }
-    if let expected { return .only(expected, as: name) }
-    return name == nil ? (takesAll ? .all : .list) : nil
-  }
-
-  private func acceptDocument(_ outcomes: [AcceptOutcome]) -> [UInt8] {
-    var json = JSONWriter()
-    json.array { json in
-      for outcome in outcomes {
-        json.object { json in
-          json.field("record", outcome.position)
-          if let record = outcome.record {
-            json.field("name", (outcome.member?.name ?? record.name).description)
-            if let given = outcome.member?.name, given != record.name { json.field("wanted", record.name.description) }
-            json.field("id", record.id.description)
-            json.field("role", record.role.name)
-            json.field("fingerprint", record.fingerprint)
-          }
-          switch outcome.verdict {
-          case .listed(let member):
-            json.field("verdict", "waiting")
-            json.field("ipv4", dottedQuad(member.opening.ipv4))
-          case .accepted(let member):
-            json.field("verdict", "accepted")
-            json.field("ipv4", dottedQuad(member.opening.ipv4))
-          case .alreadyMember(let member):
-            json.field("verdict", "member already")
-            json.field("ipv4", dottedQuad(member.opening.ipv4))
-          case .passedOver: json.field("verdict", "passed over")
-          case .refused(let reason):
-            json.field("verdict", "refused")
-            json.field("why", reason.description)
-          }
-          json.field("spent", outcome.isSpent)
-        }
-      }
-    }
-    return json.bytes
   }
 
   func isWord(_ word: [UInt8], _ text: StaticString) -> Bool {

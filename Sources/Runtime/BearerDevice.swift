@@ -110,6 +110,9 @@ public struct BearerDevice: ~Copyable {
   /// One JSON object: name, up, probe (what passes, by family and direction), repairs, overlaps.
   public var statusJSON: String { guardian.statusJSON }
 
+  /// The device is there, and up.
+  var isUp: Bool { guardian.isUp }
+
   /// Takes away every rule, route and filter rule of ours, and the device.
   public mutating func shutdown() {
     if !isOpen { return }

@@ -10,10 +10,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   public private(set) var node: Node
   let pool: PacketPool
   let log: EventLog
-  /// Writes the store; nil when it is on the medium, otherwise why not.
-  let persist: ([UInt8]) -> String?
-  /// Why the last write failed, since the control request under way began.
-  private var persistFault: String?
+  var store: StoreWriter
   let options: LoopOptions
 
   var monitor: PortMonitor
@@ -45,7 +42,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private var wokeAt: Instant
   private var isStopping = false
 
-  /// Nothing is opened or changed before `start`. There may be no bearer, for tests.
+  /// Nothing is opened or changed before `start`. There may be no bearer, for tests. `persist` writes the store: nil
+  /// when it is on the medium, otherwise why not.
   public init(
     node: consuming Node, pool: PacketPool, monitor: consuming PortMonitor, bearer: consuming BearerDevice?,
     log: EventLog, options: LoopOptions = LoopOptions(), persist: @escaping ([UInt8]) -> String?
@@ -56,7 +54,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     self.bearer = bearer
     self.log = log
     self.options = options
-    self.persist = persist
+    store = StoreWriter(persist)
     received = ReceiveBatch(pool: pool)
     sending = cs_batch_create()!
     control = nil
@@ -146,6 +144,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     var next = earlier(node.nextDeadline, monitor.nextDeadline)
     next = earlier(next, bearer?.nextDeadline ?? nil)
     next = earlier(next, control?.nextDeadline ?? nil)
+    next = earlier(next, store.nextDeadline)
     return earlier(next, retryAt)
   }
 
@@ -226,6 +225,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       takeBearerNotes()
     }
     if let due = control?.nextDeadline ?? nil, due <= now { control?.timeout(at: now) }
+    if let due = store.nextDeadline, due <= now { store.timeout(at: now, log) }
     if let due = retryAt, due <= now { retry() }
   }
 
@@ -327,12 +327,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     case .configureBearer(let addresses):
       bearer?.configure(addresses, at: now)
       takeBearerNotes()
-    case .persist(let contents):
-      if let error = persist(contents) {
-        counters.persistFailed &+= 1
-        persistFault = error
-        log.record(.error, "the store was not written: \(error)")
-      }
+    case .persist(let contents): store.take(contents, at: now, log)
     case .event(let level, let text): log.record(level, text)
     }
   }
@@ -464,17 +459,16 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private mutating func handleControl(offset: Int, readiness: UInt32) {
     let now = wokeAt
     guard let arrival = control?.handle(offset: offset, readiness: readiness, at: now) ?? nil else { return }
-    persistFault = nil
-    let answer = answer(arrival.request, at: now, follow: arrival.place)
+    let writes = store.tried
+    var answer = answer(arrival.request, at: now, follow: arrival.place)
     drain(at: now)
     flush()
-    guard let answer else { return }
-    // What the store does not hold would be gone with the next start: the operator is to repeat the command.
-    if let fault = persistFault {
-      control?.reply(arrival.place, .failure("the store was not written: \(fault)"), at: now)
-    } else {
-      control?.reply(arrival.place, answer, at: now)
+    if store.tried != writes, let fault = store.fault {
+      answer = .failure(
+        "done, but a restart would undo it: the store was not written (\(fault)); it is tried again every "
+          + "\(StoreWriter.pauseSeconds) s")
     }
+    if let answer { control?.reply(arrival.place, answer, at: now) }
   }
 
   /// What the node answers, with what only the loop knows added; nil when the answer comes later.
@@ -488,6 +482,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       }
       return .failure("events takes no argument but --follow")
     }
+    var request = request
+    request.bearerIsUp = bearer?.isUp ?? true
     let answer = node.control(request, at: now)
     if command.elementsEqual("counters".utf8) { return withCounters(answer) }
     if command.elementsEqual("status".utf8) { return withBearer(answer) }

@@ -48,7 +48,7 @@ extension Loop where Node: ~Copyable {
     json.field("bearer_refused", counters.bearerRefused)
     json.field("unknown_port", counters.unknownPort)
     json.field("ports_refused", counters.portsRefused)
-    json.field("persist_failed", counters.persistFailed)
+    json.field("persist_failed", store.failed)
     json.field("buffers", pool.slabCount)
     json.field("buffers_free", pool.freeCount)
     json.field("log_lines_left_out", log.suppressedTotal)

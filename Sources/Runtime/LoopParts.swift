@@ -62,5 +62,4 @@ struct LoopCounters {
   /// Frames for a port that is gone.
   var unknownPort: UInt64 = 0
   var portsRefused: UInt64 = 0
-  var persistFailed: UInt64 = 0
 }

@@ -33,8 +33,8 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
   /// False for what the store can hold and this build does not act on; setting it would promise what does not happen.
   public var isActedOn: Bool {
     switch self {
-    case .keepDown, .interface, .protect: true
-    case .wideDiscovery, .tunnel, .tunnelListen: false
+    case .keepDown, .interface, .wideDiscovery, .protect: true
+    case .tunnel, .tunnelListen: false
     }
   }
 

@@ -191,6 +191,20 @@ import Testing
     }
   }
 
+  @Test("with wide discovery off a node neither looks across a switch nor answers one that does")
+  func wideDiscoveryOff() throws {
+    let harness = Harness(seed: 6)
+    harness.addBox(10, adjust: { $0.wideDiscovery = true })
+    harness.addBox(11)
+    _ = harness.wire([(0, 1), (1, 1)], isSwitch: true)
+    harness.setPort(0)
+    harness.setPort(1)
+    harness.run(for: .seconds(25))
+    for box in harness.boxes { #expect(box.engine.adjacencies.isEmpty) }
+    #expect(harness.boxes[1].engine.counters[.wideDiscoveryOff] >= 2)
+    #expect(harness.boxes[0].engine.counters.discoversReceived == 0)
+  }
+
   @Test("many neighbours: intervals are lengthened to stay within the hello limit, and it is said")
   func manyNeighbours() throws {
     let harness = Harness(seed: 5)
