@@ -78,11 +78,11 @@ public struct BeaconEngine {
   private var origin: Origin?
   private var adjacencies = AdjacencyTable()
   /// Signature checks for all authenticated neighbours together, and for all strangers together.
-  private var memberChecks = TokenBucket(rate: 512, burst: 128, at: .zero)
-  private var strangerChecks = TokenBucket(rate: 512, burst: 128, at: .zero)
+  private var memberChecks = TokenBucket(rate: 512, burst: 128)
+  private var strangerChecks = TokenBucket(rate: 512, burst: 128)
   /// Jumps of the own boot count, each a write to flash: 8 at once, then one in 10 s. More are needed only when another
   /// node uses our key, and then they never end.
-  private var jumps = TokenBucket(every: .seconds(10), burst: 8, at: .zero)
+  private var jumps = TokenBucket(every: .seconds(10), burst: 8)
   private var outputs = BoundedQueue<BeaconOutput>(limit: BeaconEngine.outputLimit)
   private var entropy: Entropy
 
@@ -107,7 +107,7 @@ public struct BeaconEngine {
       if let known = states.first(where: { $0.authority == authority }) {
         new.append(known)
       } else {
-        new.append(AuthorityState(authority: authority, pace: TokenBucket(rate: 64, burst: 32, at: .zero)))
+        new.append(AuthorityState(authority: authority, pace: TokenBucket(rate: 64, burst: 32)))
       }
     }
     states = new

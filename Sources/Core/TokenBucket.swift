@@ -9,7 +9,7 @@ public struct TokenBucket: Sendable {
   private var refilled: Instant
 
   /// Full. `interval` is at least a nanosecond, and burst × interval below a year.
-  public init(every interval: Duration, burst: Int64, at now: Instant) {
+  public init(every interval: Duration, burst: Int64, at now: Instant = .zero) {
     self.interval = interval.nanoseconds
     self.burst = burst
     saved = burst * interval.nanoseconds
@@ -17,7 +17,7 @@ public struct TokenBucket: Sendable {
   }
 
   /// A bucket that gives `rate` tokens a second.
-  public init(rate: Int64, burst: Int64, at now: Instant) {
+  public init(rate: Int64, burst: Int64, at now: Instant = .zero) {
     self.init(every: Duration.seconds(1) / rate, burst: burst, at: now)
   }
 

@@ -50,7 +50,7 @@ extension NeighbourEngine {
   /// Something came that only a neighbour could have sent with whom we share no key (any more): says who we are,
   /// within the budget of answers.
   mutating func introduce(_ port: PortPointer, to address: MACAddress?, isWide: Bool, at now: Instant) {
-    guard port.pointee.answers.take(at: now) else {
+    guard port.pointee.answers.takeIfAvailable(at: now) else {
       counters.answersWithheld &+= 1
       return
     }
@@ -61,7 +61,7 @@ extension NeighbourEngine {
   /// A protected frame for which there is no key: the neighbour may have one we lost. Asks it to show itself.
   mutating func askAnew(_ port: PortPointer, at now: Instant) {
     if now < port.pointee.lastDiscover + Duration.milliseconds(200) { return }
-    guard port.pointee.answers.take(at: now) else { return }
+    guard port.pointee.answers.takeIfAvailable(at: now) else { return }
     sendDiscover(port, isWide: false, wantsAnswer: true, to: .nearestBridge, at: now)
   }
 
@@ -122,7 +122,7 @@ extension NeighbourEngine {
       // It may have restarted, or be somebody who repeats an old frame: a handshake under the other key tells. Else its
       // nonces come with its hellos, which nobody else can say.
       if discover.flags & DiscoverFrame.Flag.answerWanted != 0, adjacency.pointee.handshake == nil,
-        adjacency.pointee.restarts.take(at: now)
+        adjacency.pointee.restarts.takeIfAvailable(at: now)
       {
         adjacency.pointee.peerNonce = discover.nonce
         startHandshakeIfOurs(adjacency, at: now)
@@ -211,7 +211,7 @@ extension NeighbourEngine {
         counters.count(.badCertificate)
       }
     }
-    if !port.pointee.newcomers.take(at: now) { throw .overBudget }
+    if !port.pointee.newcomers.takeIfAvailable(at: now) { throw .overBudget }
     return nil
   }
 

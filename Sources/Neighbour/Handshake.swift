@@ -122,7 +122,7 @@ extension NeighbourEngine {
     }
     if let answered = known?.pointee.answered {
       if answered.message == frame.message {
-        guard let known, known.pointee.answers.take(at: now) else { throw .overBudget }
+        guard let known, known.pointee.answers.takeIfAvailable(at: now) else { throw .overBudget }
         transmit(answered.answer, on: port, to: openingDestination(known))
         return
       }

@@ -177,7 +177,7 @@ extension NeighbourEngine {
     if !wasProved && !burst { sendChangeBurst(adjacency, at: now) }
     if !wasProved && wasUp && adjacency.pointee.isUp { tell(.adjacencyRenewed(UInt16(adjacency.pointee.number))) }
     if isNewest && isCurrent && hello.flags & HelloFrame.Flag.answerNow != 0 && !adjacency.pointee.isLeaving
-      && adjacency.pointee.answers.take(at: now)
+      && adjacency.pointee.answers.takeIfAvailable(at: now)
     {
       sendHello(adjacency, key: Int(adjacency.pointee.currentPhase), at: now)
     }

@@ -105,24 +105,5 @@ struct SpareBudgets {
 
 /// From a port's own budget, else from what all share.
 func take(_ own: inout TokenBucket, else spare: inout TokenBucket, at now: Instant) -> Bool {
-  own.take(at: now) || spare.take(at: now)
-}
-
-/// `rate` a second with bursts of `burst`, as the generic cell rate algorithm: one instant of state.
-struct TokenBucket {
-  private var theoretical = Instant.zero
-  private let gap: Duration
-  private let tolerance: Duration
-
-  init(rate: Int64, burst: Int64) {
-    gap = Duration.nanoseconds(1_000_000_000 / rate)
-    tolerance = gap * (burst - 1)
-  }
-
-  mutating func take(at now: Instant) -> Bool {
-    let from = theoretical < now ? now : theoretical
-    if from > now + tolerance { return false }
-    theoretical = from + gap
-    return true
-  }
+  own.takeIfAvailable(at: now) || spare.takeIfAvailable(at: now)
 }

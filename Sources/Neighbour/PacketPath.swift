@@ -104,7 +104,7 @@ extension NeighbourEngine {
       askAnew(port, at: now)
       throw .unknownNeighbour
     }
-    if !adjacency.pointee.openIn.take(at: now) { throw .openOverBudget }
+    if !adjacency.pointee.openIn.takeIfAvailable(at: now) { throw .openOverBudget }
     return .open(
       adjacency: UInt16(adjacency.pointee.number), subtype: subtype, offset: ContentFrame.openContent, count: length)
   }
@@ -258,7 +258,7 @@ extension NeighbourEngine {
       counters.tooLarge &+= 1
       return nil
     }
-    guard adjacency.pointee.openOut.take(at: now) else {
+    guard adjacency.pointee.openOut.takeIfAvailable(at: now) else {
       counters.openWithheld &+= 1
       return nil
     }

@@ -38,7 +38,7 @@ final class AuthorityState {
   var advertisers: [UInt32] = []
   var advertisersDue = Instant.never
   /// Computations of paths: beyond this rate changes are gathered for longer.
-  var computations = TokenBucket(rate: 50, burst: 128, at: .zero)
+  var computations = TokenBucket(rate: 50, burst: 128)
 
   /// Links that change together are computed together.
   static let recomputeDelay = Duration.milliseconds(2)

@@ -86,11 +86,11 @@ final class Channel {
   /// MA: R of the way back that the last frame came by.
   var lastReturnRoute: UInt32 = 0
   /// MA: control frames taken from the component, its RELAY-UPs included.
-  var controlFrames = TokenBucket(rate: 1_024, burst: 2_048, at: .zero)
+  var controlFrames = TokenBucket(rate: 1_024, burst: 2_048)
   /// MA: challenges made for neighbours of the component.
-  var challenges = TokenBucket(rate: 128, burst: 256, at: .zero)
+  var challenges = TokenBucket(rate: 128, burst: 256)
   /// MA: LSAs of the component taken into the graph.
-  var advertisements = TokenBucket(rate: 4, burst: 64, at: .zero)
+  var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier = TrafficClassifier(startingAt: .zero)
 
   var packetsOut: UInt64 = 0

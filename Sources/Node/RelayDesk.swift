@@ -54,7 +54,7 @@ struct RelayDesk {
   /// TOWARD frames that a neighbour can always have carried.
   private var ownTowards = AdjacencyBudgets(rate: 64, burst: 64)
   /// TOWARD frames beyond those, of all neighbours together: whoever is cut off by one failure comes over one neighbour.
-  private var sharedTowards = TokenBucket(rate: 512, burst: 512, at: .zero)
+  private var sharedTowards = TokenBucket(rate: 512, burst: 512)
 
   mutating func mayRelay(_ adjacency: UInt16, isLinked: Bool, at now: Instant) -> Bool {
     isLinked ? relays.spend(adjacency, at: now) : openRelays.spend(adjacency, at: now)
