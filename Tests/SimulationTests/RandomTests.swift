@@ -1,8 +1,7 @@
-// Random networks under random faults, then quiet: everything that is physically connected is reachable again. And how
-// fast a large one runs. Fixed seeds, and a fresh one that is printed, so that a failure can be run again.
+// Random networks under random faults, then quiet: everything that is physically connected is reachable again; and a large
+// one. Fixed seeds, and a fresh one that is printed, so that a failure can be run again.
 
 import Core
-import Glibc
 import Simulator
 import Testing
 
@@ -81,28 +80,14 @@ import Testing
       + (unanswered.isEmpty ? [] : ["\(unanswered) do not answer"])
   }
 
-  @Test func `a hundred nodes run faster than real time`() throws {
+  @Test func `a hundred nodes form and stand`() throws {
     let world = try World(.grid(10, 10), seed: 100)
-    let start = threadSeconds()
     let time = form(world)
     tell("grid 10x10 formed", time)
-    #expect(time != nil)
-    let standing = threadSeconds()
-    let before = world.elapsed
+    #expect(time ?? .seconds(99) < .seconds(10))
     world.run(for: .seconds(4))
-    let seconds = threadSeconds() - standing
-    let factor = Double((world.elapsed - before).milliseconds) / 1_000 / seconds
-    print("SIM 100 nodes: formed in \(standing - start) s, then \(factor) times real time (of this thread)")
-    #expect(factor > 1)
     #expect(world.unanswered() == [])
     world.checkTables()
     #expect(world.violations == [])
   }
-}
-
-/// What this thread has used of a processor: other tests run beside this one.
-private func threadSeconds() -> Double {
-  var time = timespec()
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-  return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }

@@ -189,25 +189,21 @@ import Topology
     #expect(graph.alternate(to: id(1), avoiding: [graph.path(to: id(1))!]) == graph.path(to: id(1)))
   }
 
-  @Test func `a thousand nodes and two thousand links are computed`() {
+  @Test func `of a thousand nodes and two thousand links every change is followed`() {
     var generator = Generator(seed: 77)
     var network = Network.random(&generator, nodes: 1000, links: 2000, costs: 100)
     var graph = network.graph()
     network.install(in: &graph)
     _ = graph.recompute()
-    let clock = ContinuousClock()
-    var best = Swift.Duration.seconds(10)
-    for round in 0..<10 {
+    for round in 0..<5 {
       network.adjacencies[1 + round][0].cost &+= 1
       _ = graph.install(network.lsa(1 + round), from: id(1 + round), at: .zero)
-      let elapsed = clock.measure { _ = graph.recompute() }
-      best = min(best, elapsed)
+      _ = graph.recompute()
+      var anew = network.graph()
+      network.install(in: &anew)
+      _ = anew.recompute()
+      for node in 1..<1000 { #expect(graph.path(to: id(node)) == anew.path(to: id(node)), "round \(round), \(node)") }
     }
-    // Printed for the record; a debug build is not held to the release budget of 5 ms.
-    print("recompute, 1,000 nodes, 2,000 links: \(best)")
-    let explained = clock.measure { _ = graph.explain(to: id(999)) }
-    print("explain, 1,000 nodes, 2,000 links: \(explained)")
     #expect(graph.path(to: id(999)) != nil)
-    #expect(best < .seconds(1))
   }
 }
