@@ -49,7 +49,7 @@ extension LabNode {
   public func status() throws -> StatusEntry { try decode(StatusEntry.self, "status") }
   public func knownNodes() throws -> [NodeEntry] { try decode([NodeEntry].self, "nodes") }
 
-  /// Everything `ctl counters` shows, groups joined by dots: "node.link.bad-tag".
+  /// Everything `ctl counters` shows, groups joined by dots: "node.link.badTag".
   public func counters() throws -> [String: Int] {
     let text = try control(["counters"], json: true).output
     var flat: [String: Int] = [:]

@@ -48,14 +48,19 @@ func provisionKey(_ options: ProvisionOptions) throws(CommandFailure) {
   // The store first: a secret on a key that the authority does not know would cost a walk to the box.
   try store.write(contents)
   var written = 0
+  var worthless = 0
   var failure: CommandFailure?
-  do throws(CommandFailure) { (written, failure) = try key.write(issued) } catch { failure = error }
+  do throws(CommandFailure) {
+    worthless = try key.discardWorthless(contents)
+    (written, failure) = try key.write(issued)
+  } catch { failure = error }
   if let failure {
     contents.withdrawSecrets(Array(issued[written...]))
     try store.write(contents)
     throw failure
   }
   if withdrawn > 0 { say("\(withdrawn) unused secrets given out before are worthless now") }
+  if worthless > 0 { say("\(worthless) worthless secrets were removed from \(text(key.root))") }
   say(
     "\(text(key.root)) carries \(contents.descriptor.domain.description) and \(written) new enrolment secrets; "
       + "on each new box: lifeline provision enroll --usb DIR")

@@ -8,6 +8,7 @@
 import Core
 import Membership
 import Runtime
+import Store
 
 struct KeyDirectory {
   /// DIR/lifeline
@@ -104,6 +105,18 @@ struct KeyDirectory {
       unusable += 1
     }
     return (usable, unusable)
+  }
+
+  /// Removes secrets that this authority gave out and does not honour any more: a box that took one would be refused
+  /// when its record comes back. The number removed.
+  func discardWorthless(_ contents: StoreContents) throws(CommandFailure) -> Int {
+    var count = 0
+    for file in try readSecrets(of: contents.descriptor).usable
+    where file.secret.issuer == contents.authorityIndex && !contents.authority.honours(file.secret.serial) {
+      do throws(SystemError) { try Files.remove(file.path) } catch { throw .failed(systemMessage(error)) }
+      count += 1
+    }
+    return count
   }
 
   /// Writes secrets under the next free numbers: how many of them boxes may find there, and why not all. Those stay: one

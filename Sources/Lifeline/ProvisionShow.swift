@@ -102,7 +102,7 @@ private func document(_ store: LoadedStore) -> String {
   }
   json.put("boots", Int(contents.bootCount))
   json.putLiteral("generation", "\(store.generation)")
-  json.putLiteral("damaged_copy", store.damagedCopy ? "true" : "false")
+  json.putLiteral("damagedCopy", store.damagedCopy ? "true" : "false")
   return json.text
 }
 

@@ -18,7 +18,7 @@ extension Node {
     guard let command = request.words.first else { return .failure("no command given") }
     let argument = request.words.count > 1 ? request.words[1] : nil
     if isWord(command, "status") { return status(bearerIsUp: request.bearerIsUp, at: now) }
-    if isWord(command, "nodes") { return nodes(at: now) }
+    if isWord(command, "nodes") { return nodes() }
     if isWord(command, "links") { return links() }
     if isWord(command, "neighbours") { return neighbours() }
     if isWord(command, "routes") { return routes(argument) }
@@ -31,7 +31,7 @@ extension Node {
         + "status, nodes, links, neighbours, routes, counters, events, accept, forget, rekey")
   }
 
-  /// Bearer known and, on a component, an MA reached.
+  /// An MA always; a component that has its address and reaches an MA. What the bearer device adds, the loop knows.
   var isReady: Bool {
     if authority != nil { return true }
     return ownAddresses() != nil && uplinks.contains { $0.isReady }
@@ -72,16 +72,16 @@ extension Node {
 
   // MARK: Nodes
 
-  private func nodes(at now: Instant) -> ControlAnswer {
+  private func nodes() -> ControlAnswer {
     var json = JSONWriter()
     json.array { json in
       writeNode(
         &json, name: contents.name.description, id: identity.id,
-        role: authority == nil ? .component : .authority, state: "authenticated", ipv4: ownIPv4, hops: 0, via: nil)
+        role: authority == nil ? .component : .authority, state: "authenticated", ipv4: ownIPv4, hops: 0)
       for uplink in uplinks {
         writeNode(
           &json, name: authorityName(uplink.channel.authorityIndex), id: uplink.channel.peer, role: .authority,
-          state: uplink.isReady ? "authenticated" : "unreachable", ipv4: uplink.channel.ipv4, hops: nil, via: nil)
+          state: uplink.isReady ? "authenticated" : "unreachable", ipv4: uplink.channel.ipv4, hops: nil)
       }
       if let authority {
         for member in contents.authority.members where member.state != .forgotten && member.id != identity.id {
@@ -96,7 +96,7 @@ extension Node {
           }
           writeNode(
             &json, name: member.name.description, id: member.id, role: member.certificate.role, state: state,
-            ipv4: member.opening.ipv4, hops: channel?.route == nil ? nil : channel?.pathHops, via: nil)
+            ipv4: member.opening.ipv4, hops: channel?.route == nil ? nil : channel?.pathHops)
         }
       }
     }
@@ -104,8 +104,7 @@ extension Node {
   }
 
   private func writeNode(
-    _ json: inout JSONWriter, name: String, id: ComponentID, role: NodeRole, state: String, ipv4: UInt32, hops: Int?,
-    via: String?
+    _ json: inout JSONWriter, name: String, id: ComponentID, role: NodeRole, state: String, ipv4: UInt32, hops: Int?
   ) {
     json.object { json in
       json.field("name", name)
@@ -177,7 +176,7 @@ extension Node {
   // MARK: Routes
 
   private func routes(_ wanted: [UInt8]?) -> ControlAnswer {
-    guard let authority else { return uplinkRoutes() }
+    guard let authority else { return uplinkRoutes(wanted) }
     if let wanted {
       guard let member = member(named: wanted) else { return unknownNode(wanted) }
       return explain(member, authority)
@@ -241,10 +240,20 @@ extension Node {
     return "is equal; the chosen one's identifiers are lower"
   }
 
-  private func uplinkRoutes() -> ControlAnswer {
+  /// A component knows the ways to its authorities only.
+  private func uplinkRoutes(_ wanted: [UInt8]?) -> ControlAnswer {
+    var shown = uplinks
+    if let wanted {
+      shown.removeAll { !authorityName($0.channel.authorityIndex).utf8.elementsEqual(wanted) }
+      if shown.isEmpty, isOwn(wanted) { return unknownNode(wanted) }
+      if shown.isEmpty {
+        return .failure(
+          "no route to \(String(decoding: wanted, as: UTF8.self)) here: a component knows those to its authorities")
+      }
+    }
     var json = JSONWriter()
     json.array { json in
-      for uplink in uplinks {
+      for uplink in shown {
         json.object { json in
           json.field("node", authorityName(uplink.channel.authorityIndex))
           json.field("state", uplink.channel.route == nil ? "none" : "installed")
@@ -266,8 +275,13 @@ extension Node {
     return nil
   }
 
+  private func isOwn(_ name: [UInt8]) -> Bool {
+    contents.name.bytes.elementsEqual(name) || identity.id.description.utf8.elementsEqual(name)
+  }
+
   private func unknownNode(_ name: [UInt8]) -> ControlAnswer {
-    .failure("no node \(String(decoding: name, as: UTF8.self)): lifeline ctl nodes lists them")
+    if isOwn(name) { return .failure("\(contents.name.description) is this node itself") }
+    return .failure("no node \(String(decoding: name, as: UTF8.self)): lifeline ctl nodes lists them")
   }
 
   private mutating func forget(_ name: [UInt8]?, at now: Instant) -> ControlAnswer {

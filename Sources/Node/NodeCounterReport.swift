@@ -58,14 +58,14 @@ extension Node {
       json.object { json in
         for reason in NeighbourRefusal.allCases { json.field(reason.name, neighbour.counters[reason]) }
         json.field("hellos", neighbour.counters.hellosReceived)
-        json.field("certificates-verified", neighbour.counters.certificatesVerified)
-        json.field("handshakes-answered", neighbour.counters.handshakesAnswered)
-        json.field("not-up", neighbour.counters.notUp)
-        json.field("too-large", neighbour.counters.tooLarge)
-        json.field("late-loops", neighbour.counters.lateLoops)
-        json.field("strangers-replaced", neighbour.counters.strangersReplaced)
-        json.field("adjacencies-up", neighbour.counters.adjacenciesUp)
-        json.field("adjacencies-down", neighbour.counters.adjacenciesDown)
+        json.field("certificatesVerified", neighbour.counters.certificatesVerified)
+        json.field("handshakesAnswered", neighbour.counters.handshakesAnswered)
+        json.field("notUp", neighbour.counters.notUp)
+        json.field("tooLarge", neighbour.counters.tooLarge)
+        json.field("lateLoops", neighbour.counters.lateLoops)
+        json.field("strangersReplaced", neighbour.counters.strangersReplaced)
+        json.field("adjacenciesUp", neighbour.counters.adjacenciesUp)
+        json.field("adjacenciesDown", neighbour.counters.adjacenciesDown)
       }
       json.key("onion")
       json.object { json in
@@ -89,12 +89,12 @@ extension Node {
         json.field("accepted", beacons.accepted)
         json.field("duplicates", beacons.duplicates)
         json.field("old", beacons.old)
-        json.field("refused-malformed", beacons.refusedMalformed)
-        json.field("refused-unknown-authority", beacons.refusedUnknownAuthority)
-        json.field("refused-signature", beacons.refusedSignature)
-        json.field("refused-conflicting", beacons.refusedConflicting)
-        json.field("refused-budget", beacons.refusedBudget)
-        json.field("refused-pace", beacons.refusedPace)
+        json.field("refusedMalformed", beacons.refusedMalformed)
+        json.field("refusedUnknownAuthority", beacons.refusedUnknownAuthority)
+        json.field("refusedSignature", beacons.refusedSignature)
+        json.field("refusedConflicting", beacons.refusedConflicting)
+        json.field("refusedBudget", beacons.refusedBudget)
+        json.field("refusedPace", beacons.refusedPace)
       }
     }
     return .document(json.bytes)

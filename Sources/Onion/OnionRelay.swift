@@ -12,9 +12,9 @@ public enum OnionRefusal: UInt8, Sendable, CaseIterable {
   public var name: StaticString {
     switch self {
     case .short: "short"
-    case .unknownClass: "unknown-class"
-    case .noKey: "no-key"
-    case .wrongMAC: "wrong-mac"
+    case .unknownClass: "unknownClass"
+    case .noKey: "noKey"
+    case .wrongMAC: "wrongMac"
     case .replayed: "replayed"
     }
   }

@@ -27,9 +27,9 @@ public enum SessionRefusal: UInt8, Sendable, CaseIterable {
   public var name: StaticString {
     switch self {
     case .short: "short"
-    case .reservedBits: "reserved-bits"
+    case .reservedBits: "reservedBits"
     case .replayed: "replayed"
-    case .wrongTag: "wrong-tag"
+    case .wrongTag: "wrongTag"
     }
   }
 }

@@ -67,6 +67,9 @@ public struct AuthorityRecords {
     return count
   }
 
+  /// Whether a box may still become a member with the secret of this serial.
+  public func honours(_ serial: Bytes16) -> Bool { secrets.contains { $0.serial == serial && $0.usedBy == nil } }
+
   public func member(_ id: ComponentID) -> Member? {
     for member in members where member.id == id { return member }
     return nil

@@ -143,7 +143,7 @@ struct TableTrace: Equatable {
     #expect(hop.process(&copy, size: line.size) == .refused(.replayed))
     #expect(hop.relay.refused == [0, 1, 1, 1, 1])
     let names = OnionRefusal.allCases.map { "\($0.name)" }
-    #expect(names == ["short", "unknown-class", "no-key", "wrong-mac", "replayed"])
+    #expect(names == ["short", "unknownClass", "noKey", "wrongMac", "replayed"])
   }
 
   @Test func `random bytes are refused and leave nothing behind`() throws {

@@ -132,7 +132,7 @@ import Testing
     #expect(open(other, component).0 == .refused(.reservedBits))
     #expect(open(frame, component).plain.count == 6)
     let names = SessionRefusal.allCases.map { "\($0.name)" }
-    #expect(names == ["short", "reserved-bits", "replayed", "wrong-tag"])
+    #expect(names == ["short", "reservedBits", "replayed", "wrongTag"])
   }
 
   @Test func `another session's frames, an epoch's neighbour's and one's own are refused`() throws {

@@ -23,7 +23,7 @@ extension World {
         if count > 0 { found.append("node \(box.number): \(name) \(count)") }
       }
       for (group, name): (StaticString, StaticString) in [
-        ("onion", "wrong-mac"), ("onion", "no-key"), ("session", "wrong-tag"),
+        ("onion", "wrongMac"), ("onion", "noKey"), ("session", "wrongTag"),
       ] {
         let count = counter(box.number, group, name)
         if count > 0 { found.append("node \(box.number): \(group) \(name) \(count)") }

@@ -166,6 +166,27 @@ extension SystemTests {
       }
     }
 
+    @Test func `a secret that is withdrawn leaves the key, and the next boxes are taken in`() throws {
+      try withLaboratory(.chain(4), provisioned: false) { laboratory in
+        let (authority, usb) = (laboratory.authority, laboratory.usb)
+        let secrets = { try FileManager.default.contentsOfDirectory(atPath: usb + "/lifeline/secrets").sorted() }
+        try FileManager.default.createDirectory(atPath: usb, withIntermediateDirectories: false)
+        try laboratory.provision(authority, ["network", "--domain", "lab.example", "--name", "ma"])
+        try laboratory.provision(authority, ["key", "--usb", usb, "--count", "3"])
+        let first = try secrets()
+        #expect(first.count == 3)
+        let said = try laboratory.provision(authority, ["key", "--usb", usb, "--count", "4", "--withdraw"]).output
+        #expect(said.contains("3 worthless secrets were removed"), "\(said)")
+        #expect(try secrets().count == 4)
+        for node in laboratory.components { try laboratory.enroll(node) }
+        let accepted = try laboratory.provision(authority, ["accept", "--usb", usb, "--yes"])
+        #expect(accepted.output.components(separatedBy: "accepted as").count == 4, "\(accepted)")
+        // Another authority's would stay; this one's unused ones do.
+        try laboratory.provision(authority, ["key", "--usb", usb, "--count", "1"])
+        #expect(try secrets().count == 2)
+      }
+    }
+
     @Test func `show never prints a secret of the store`() throws {
       try withLaboratory(.chain(2)) { laboratory in
         for node in laboratory.nodes {
