@@ -39,6 +39,8 @@ final class AuthorityState {
   var advertisersDue = Instant.never
   /// Computations of paths: beyond this rate changes are gathered for longer.
   var computations = TokenBucket(rate: 50, burst: 128)
+  /// Beacons sent before their time for links that components report.
+  var announcements = TokenBucket(rate: 2, burst: 8)
 
   /// Links that change together are computed together.
   static let recomputeDelay = Duration.milliseconds(2)

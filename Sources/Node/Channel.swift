@@ -75,6 +75,8 @@ final class Channel {
   var route: OnionBuilder?
   /// The first link's adjacency on this node.
   var routeEgress: UInt16 = 0
+  /// Component: the first link has been down since the route came, so that a node on it may have forgotten what it needs.
+  var routeIsDoubtful = false
   /// Largest lifeline frame on the way, bytes.
   var frameSize = 0
   /// The links of the way, for `ctl routes` (MA only).

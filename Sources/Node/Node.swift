@@ -262,6 +262,7 @@ extension Node {
       case .adjacencyDown(let number, let reason):
         topologyIsDirty = true
         beacon.adjacencyDown(number)
+        for uplink in uplinks where uplink.channel.routeEgress == number { uplink.channel.routeIsDoubtful = true }
         reportAdjacency(number, isUp: false, reason: text(reason.text))
       case .adjacencyChanged: topologyIsDirty = true
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
@@ -304,6 +305,8 @@ extension Node {
 
   mutating func beaconHeard(authority index: Int, boot: UInt32, on adjacency: UInt16, at now: Instant) {
     for uplink in uplinks where uplink.channel.authorityIndex == index {
+      // There is a tree to follow again.
+      if uplink.channel.routeIsDoubtful { uplink.channel.stream.hurry() }
       if uplink.sessionBoot != boot, uplink.attachBoot != boot {
         uplink.attachBoot = boot
         uplink.attachDelay = Uplink.firstAttachDelay

@@ -295,7 +295,12 @@ extension Node {
     // Whatever came before is older.
     authority.admissions[channel.number]?.heldAdvertisement = []
     switch authority.graph.install(advertisement, from: channel.peer, at: now) {
-    case .changed: scheduleRecompute(at: now)
+    case .changed:
+      scheduleRecompute(at: now)
+      // What lies behind a new link may know no way here before a beacon has come over it.
+      if authority.graph.reportsUnconfirmedLink(channel.peer), authority.announcements.takeIfAvailable(at: now) {
+        beacon.announceChange(at: now)
+      }
     case .refreshed, .old: break
     case .full: counters.memberLimit &+= 1
     }

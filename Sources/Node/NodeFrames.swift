@@ -215,10 +215,10 @@ extension Node {
   }
 
   private mutating func sendSealed(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
-    let routeIsUsable =
-      channel.route != nil && neighbour.adjacency(channel.routeEgress)?.state == .up
-      && (attempt % 2 == 1 || !channel.isUplink)
-    if routeIsUsable, let route = channel.route {
+    // A component's chunk goes by the route and by the tree in turn, and where the route is in doubt by the tree first.
+    let isRoutesTurn =
+      !channel.isUplink || (attempt % 2 == 1) != (channel.routeIsDoubtful && hasTree(channel))
+    if isRoutesTurn, let route = channel.route, neighbour.adjacency(channel.routeEgress)?.state == .up {
       sendByRoute(sealed, route, on: channel, at: now)
       return
     }
@@ -272,6 +272,11 @@ extension Node {
   }
 
   /// Along the newest beacon's tree to the MA.
+  /// Whether a beacon of the channel's authority shows where the tree leads.
+  private func hasTree(_ channel: Channel) -> Bool {
+    beacon.newest(authority: beaconPosition(channel.authorityIndex))?.adjacency != nil
+  }
+
   private mutating func sendToward(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
     guard let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex)),
       let adjacency = newest.adjacency, let session = channel.session

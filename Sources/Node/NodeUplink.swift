@@ -334,6 +334,7 @@ extension Node {
     let isFirst = channel.route == nil
     channel.route = builder
     channel.routeEgress = message.egress
+    channel.routeIsDoubtful = false
     channel.frameSize = Int(message.frameSize)
     channel.stream.hurry()
     if isFirst {

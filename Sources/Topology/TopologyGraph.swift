@@ -256,6 +256,12 @@ public struct TopologyGraph {
     return answer
   }
 
+  /// Whether the component reports a link that its other end does not report yet: that end has not been heard since.
+  public func reportsUnconfirmedLink(_ id: ComponentID) -> Bool {
+    guard let index = indices[id] else { return false }
+    return members[index].adjacencies.contains { farEnd(of: $0, at: id) == nil }
+  }
+
   // MARK: inside
 
   /// What the other end of a reported adjacency reports of it, when it confirms it.

@@ -1,8 +1,10 @@
 // What goes wrong in a network that stands, and how long it takes to mend.
 
 import Core
-import Simulator
 import Testing
+
+@testable import Node
+@testable import Simulator
 
 @Suite struct FaultTests {
   private func standing(_ layout: Layout, seed: UInt64 = 1, quality: LinkQuality? = nil) throws -> World {
@@ -51,6 +53,41 @@ import Testing
       let gap = world.longestGap(flow, from: killed, to: world.now)
       tell("   gap of a flow past it", gap)
       if shape == "grid" { #expect(gap < .seconds(1)) }
+      judge(world)
+    }
+  }
+
+  /// Its neighbours' links get other numbers than before, so that the MA needs to hear of them from those behind it,
+  /// whose routes lead through what it has forgotten.
+  @Test(arguments: [1, 4], [20, 60, 200] as [Int64])
+  func `a CM that comes back with other link numbers`(victim: Int, away: Int64) throws {
+    let world = try World(.line(9), seed: 3)
+    // Its link away from the MA is the first, then the one towards it; after the start it is the other way around.
+    world.setCut(victim - 1, true)
+    #expect(form(world, atMost: .milliseconds(300)) == nil)
+    world.setCut(victim - 1, false)
+    #expect(world.timeToReach(atMost: .seconds(10)) != nil)
+    world.run(for: .milliseconds(1_350))
+    let numbers = world.nodes[victim].running?.node.neighbour.adjacencies.map { $0.port.value }
+    world.crash(victim)
+    world.run(for: .milliseconds(away))
+    world.start(victim)
+    let time = world.timeToReach(atMost: .seconds(10))
+    tell("CM \(victim) back after \(away) ms with other numbers: all reached", time)
+    #expect(time ?? .seconds(99) < .milliseconds(400))
+    #expect(numbers != world.nodes[victim].running?.node.neighbour.adjacencies.map { $0.port.value })
+    judge(world)
+  }
+
+  @Test func `two halves of a network that meet`() throws {
+    for pause: Int64 in [0, 500] {
+      let world = try standing(.line(9), seed: 4)
+      world.setCut(4, true)
+      world.run(for: .milliseconds(3_000 + pause))
+      world.setCut(4, false)
+      let time = world.timeToReach(atMost: .seconds(10))
+      tell("halves that meet after 3 s: all reached", time)
+      #expect(time ?? .seconds(99) < .milliseconds(500))
       judge(world)
     }
   }
