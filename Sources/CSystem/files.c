@@ -17,7 +17,14 @@ static int32_t result(int value) { return value < 0 ? -errno : value; }
 
 int32_t cs_file_open(const char *path, int32_t access, uint32_t mode) {
   int flags = access == CS_FILE_READ ? O_RDONLY : access == CS_FILE_UPDATE ? O_RDWR : O_RDWR | O_CREAT | O_EXCL;
-  return result(open(path, flags | O_CLOEXEC | O_NOCTTY, (mode_t)mode));
+  // Somebody's pipe or socket under that name must not hold us up.
+  int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, (mode_t)mode);
+  struct stat status;
+  if (fd >= 0 && fstat(fd, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))) {
+    close(fd);
+    return -EMEDIUMTYPE;
+  }
+  return result(fd);
 }
 
 int32_t cs_file_close(int32_t fd) { return result(close(fd)); }
@@ -71,6 +78,12 @@ int32_t cs_file_status(const char *path, int32_t *kind, uint32_t *permissions, u
   if (permissions) *permissions = status.st_mode & 07777;
   if (size) *size = status.st_size < 0 ? 0 : (uint64_t)status.st_size;
   return 0;
+}
+
+int32_t cs_file_is_link(const char *path) {
+  struct stat status;
+  if (lstat(path, &status) < 0) return errno == ENOENT ? 0 : -errno;
+  return S_ISLNK(status.st_mode);
 }
 
 int64_t cs_file_list(const char *path, char *names, size_t capacity) {

@@ -51,6 +51,17 @@ __attribute__((constructor)) static void save_arguments(void) {
 }
 #endif
 
+// Whoever started us may have closed 0, 1 or 2. The next file to be opened, the store for instance, would get that number,
+// and what is printed would go there. A descriptor for reading only in its place refuses to be written to.
+__attribute__((constructor)) static void fill_standard_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    int filler = open("/dev/null", O_RDONLY);
+    if (filler < 0) filler = open("/", O_RDONLY);
+    if (filler != fd) _exit(1);
+  }
+}
+
 int32_t cs_argc(void) { return saved_argc; }
 const char *cs_argv(int32_t index) { return index >= 0 && index < saved_argc ? saved_argv[index] : NULL; }
 
@@ -143,7 +154,10 @@ int32_t cs_oom_score(int32_t adjustment) {
   return result;
 }
 
-int32_t cs_ignore_pipe_signal(void) {
+int32_t cs_ignore_signals(void) {
+  static const int ignored[] = {SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ};
   struct sigaction action = {.sa_handler = SIG_IGN};
-  return sigaction(SIGPIPE, &action, NULL) < 0 ? -errno : 0;
+  for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+    if (sigaction(ignored[i], &action, NULL) < 0) return -errno;
+  return 0;
 }

@@ -54,7 +54,11 @@ struct ControlConnection: ~Copyable {
 
   func ask(_ request: ControlRequest) throws(CommandFailure) {
     if !ControlClient.fits(request) { throw .failed("that is more than a node takes in at once: split it") }
-    do throws(SystemError) { try client.send(request) } catch { throw broken(error) }
+    do throws(SystemError) { try client.send(request) } catch {
+      // A node that takes no more clients says so before it closes.
+      if error.code == FileErrno.brokenPipe { _ = try answer() }
+      throw broken(error)
+    }
   }
 
   /// The next document, and whether it is the last.

@@ -118,7 +118,7 @@ struct KeyDelivery {
         break
       }
     }
-    if fault == nil || !settlement.rows.isEmpty { try settlement.print(json: json) }
+    if fault == nil || !settlement.rows.isEmpty { settlement.print(json: json) }
     if let fault { throw fault }
     if let failure = settlement.count.failure(options.expect, isListing: options.isListing, key) { throw failure }
     if options.isListing, !json {
@@ -134,19 +134,17 @@ struct KeyDelivery {
     var rows: [JSONValue] = []
     var count = AcceptCount()
 
-    func print(json: Bool) throws(CommandFailure) {
-      var isPrinted = true
+    func print(json: Bool) {
       if json {
         var whole: [UInt8] = []
         for document in documents where document.count > 2 {
           whole.append(UInt8(ascii: whole.isEmpty ? "[" : ","))
           whole += document.dropFirst().dropLast()
         }
-        isPrinted = Process.print((whole.isEmpty ? Array("[".utf8) : whole) + Array("]\n".utf8))
+        Process.print((whole.isEmpty ? Array("[".utf8) : whole) + Array("]\n".utf8))
       } else if !rows.isEmpty {
-        isPrinted = Process.print(JSONRendering.text(of: .array(rows)))
+        Process.print(JSONRendering.text(of: .array(rows)))
       }
-      if !isPrinted { throw .failed("cannot write to standard output") }
     }
   }
 

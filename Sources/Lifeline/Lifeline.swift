@@ -10,7 +10,13 @@ import Session
 @main struct Lifeline {
   static func main() {
     Process.reportInvariants()
-    Process.exit(run(Host.arguments()))
+    var code = run(Host.arguments())
+    // A reader that has gone does not want to know.
+    if let fault = Process.outputFault, fault.code != FileErrno.brokenPipe {
+      complain("cannot \(fault.reason)")
+      code = max(code, 1)
+    }
+    Process.exit(code)
   }
 
   private static func run(_ arguments: [[UInt8]]) -> Int32 {

@@ -263,9 +263,9 @@ func text(_ bytes: [UInt8]) -> String {
   return String(decoding: shown, as: UTF8.self)
 }
 
-func complain(_ message: String) { Host.write("lifeline: " + message + "\n", to: 2) }
+func complain(_ message: String) { Process.complain("lifeline: " + message) }
 
-func say(_ line: String) { Host.write(line + "\n", to: 1) }
+func say(_ line: String) { Process.print(line + "\n") }
 
 /// A generator seeded by the kernel.
 func freshEntropy() throws(CommandFailure) -> Entropy {

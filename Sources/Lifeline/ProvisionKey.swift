@@ -28,6 +28,12 @@ struct KeyDirectory {
     if status.kind != .directory {
       throw .failed("\(text(usb)) is not a directory: mount the USB key and give its mount point")
     }
+    // A key of unknown origin must not lead what root writes and removes somewhere else.
+    for directory in [root, secrets, records] {
+      let isLink: Bool
+      do throws(SystemError) { isLink = try Files.isLink(directory) } catch { throw .failed(systemMessage(error)) }
+      if isLink { throw .failed("\(text(directory)) is a symbolic link: a key has plain directories; remove it") }
+    }
   }
 
   func makeDirectories() throws(CommandFailure) {
@@ -93,7 +99,9 @@ struct KeyDirectory {
       let path = Files.join(secrets, name)
       let file: [UInt8]
       do throws(SystemError) { file = try Files.read(path, limit: KeyFile.sizeLimit) } catch {
-        throw .failed(systemMessage(error))
+        if !isNoFile(error) { throw .failed(systemMessage(error)) }
+        unusable += 1
+        continue
       }
       do throws(MembershipError) {
         let secret = try EnrolmentSecret(decoding: try KeyFile.unwrap(.secret, file))
@@ -174,6 +182,10 @@ struct KeyDirectory {
       } catch {
         // Another accept was faster.
         if error.code == FileErrno.noEntry { continue }
+        if isNoFile(error) {
+          complain("warning: \(text(path)) is no file: left out")
+          continue
+        }
         throw .failed(systemMessage(error))
       }
     }
@@ -195,6 +207,10 @@ struct KeyDirectory {
   func nothingToAccept() -> CommandFailure {
     .failed(
       "no enrolment record in \(text(records)): all were taken in, or no new box has run lifeline provision enroll yet")
+  }
+
+  private func isNoFile(_ error: SystemError) -> Bool {
+    error.code == FileErrno.isDirectory || error.code == FileErrno.wrongMedium
   }
 
   /// None when the directory is not there.

@@ -63,6 +63,7 @@ struct StoreOnDisk: ~Copyable {
     do throws(StoreError) { image = try StoreFile.newFile(contents) } catch {
       throw .failed("the store \(text(path)) \(error.description)")
     }
+    var isKept = true
     do throws(SystemError) {
       if try Files.statusIfPresent(path) == nil {
         let draft = try Files.draft(for: path, image)
@@ -72,9 +73,12 @@ struct StoreOnDisk: ~Copyable {
           throw error
         }
       } else {
-        try OpenFile(path, .update).write(image, at: 0)
+        let file = try OpenFile(path, .update)
+        try file.write(image, at: 0)
+        isKept = try file.read(limit: image.count) == image
       }
     } catch { throw .failed(systemMessage(error)) }
+    if !isKept { throw .failed("\(text(path)) does not keep what is written to it: give another --store") }
   }
 }
 
@@ -116,7 +120,11 @@ enum StoreState {
 /// Refuses, with what to do, unless a store can be made at `path`.
 func requireNoStore(_ path: [UInt8]) throws(CommandFailure) {
   switch try StoreState(of: path) {
-  case .absent, .blank: return
+  case .absent:
+    let isLink: Bool
+    do throws(SystemError) { isLink = try Files.isLink(path) } catch { throw .failed(systemMessage(error)) }
+    if isLink { throw .failed("\(text(path)) is a symbolic link to nothing: name the place itself, or remove it") }
+  case .blank: return
   case .found(let store):
     let contents = store.contents
     throw .failed(

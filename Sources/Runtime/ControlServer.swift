@@ -30,6 +30,8 @@ struct ControlServer: ~Copyable {
   private let listener: Int32
   private let tag: UInt64
   private var clients: [Client?]
+  /// When connections are taken again after the kernel had no room for one.
+  private var resumesAt: Instant?
   private(set) var refusedClients: UInt64 = 0
   private(set) var badRequests: UInt64 = 0
 
@@ -82,7 +84,14 @@ struct ControlServer: ~Copyable {
         refusedClients += 1
         continue
       }
-      if descriptor < 0 { return }
+      if descriptor < 0 {
+        // Out of descriptors or memory: the listener would be ready for ever.
+        if descriptor != -SystemCode.again {
+          _ = cs_epoll_change(epoll, listener, 0, tag)
+          resumesAt = now + .seconds(1)
+        }
+        return
+      }
       guard let place = clients.firstIndex(where: { $0 == nil }) else {
         refuse(descriptor)
         continue
@@ -198,7 +207,7 @@ struct ControlServer: ~Copyable {
   // MARK: Time and events
 
   var nextDeadline: Instant? {
-    var first: Instant?
+    var first = resumesAt
     for client in clients {
       if let client, client.hasOutput || client.following == nil { first = earlier(first, client.givenUpAt) }
     }
@@ -206,6 +215,10 @@ struct ControlServer: ~Copyable {
   }
 
   mutating func timeout(at now: Instant) {
+    if let due = resumesAt, due <= now {
+      resumesAt = nil
+      _ = cs_epoll_change(epoll, listener, UInt32(CS_READABLE), tag)
+    }
     for place in 0..<clients.count {
       guard let client = clients[place], client.givenUpAt <= now else { continue }
       if client.hasOutput || client.following == nil { close(place) }

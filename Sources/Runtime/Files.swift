@@ -110,6 +110,11 @@ public enum Files {
     }
   }
 
+  /// Whether there is a symbolic link at the path, wherever it leads.
+  public static func isLink(_ path: [UInt8]) throws(SystemError) -> Bool {
+    try checked(Int64(withPath(path) { cs_file_is_link($0) }), "look at", path) == 1
+  }
+
   public static func read(_ path: [UInt8], limit: Int) throws(SystemError) -> [UInt8] {
     try OpenFile(path, .read).read(limit: limit)
   }
@@ -228,17 +233,6 @@ public enum Host {
     String(decoding: bytes(of: cs_error_text(code)), as: UTF8.self)
   }
 
-  /// Writes all it can; a closed pipe is nobody's error here.
-  public static func write(_ text: String, to descriptor: Int32) {
-    let bytes = Array(text.utf8)
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes { cs_write(descriptor, $0.baseAddress! + done, bytes.count - done) }
-      if count <= 0 { return }
-      done += Int(count)
-    }
-  }
-
   /// One line of standard input without its end, at most `limit` bytes; a terminal does not show it. Nil when it is
   /// longer or there is none.
   public static func secretLine(limit: Int) -> [UInt8]? {
@@ -271,6 +265,10 @@ public enum Host {
 public enum FileErrno {
   public static let noEntry: Int32 = 2
   public static let inputOutput: Int32 = 5
+  public static let isDirectory: Int32 = 21
+  public static let brokenPipe: Int32 = 32
+  /// A pipe or a socket, where a file is wanted.
+  public static let wrongMedium: Int32 = 124
   static let wouldBlock: Int32 = 11
   static let exists: Int32 = 17
 }

@@ -25,7 +25,7 @@ public enum Privileges {
 
   /// Scheduling, memory and the out-of-memory score; before privileges are dropped, after the large allocations.
   public static func settle(_ log: EventLog) {
-    _ = cs_ignore_pipe_signal()
+    _ = cs_ignore_signals()
     note(cs_oom_score(-1000), "out-of-memory score -1000", log)
     note(cs_schedule_fifo(1), "SCHED_FIFO 1", log)
     note(cs_timer_slack(1000), "timer slack of 1 µs", log)

@@ -22,10 +22,15 @@ public enum Process {
 
   public static func exit(_ status: Int32) -> Never { cs_exit(status) }
 
-  /// All of `bytes` to standard output; false when it is closed.
+  /// What standard output refused first; nil when it took everything.
+  nonisolated(unsafe) public private(set) static var outputFault: SystemError?
+
+  /// All of `bytes` to standard output; false when it does not take them.
   @discardableResult
   public static func print(_ bytes: [UInt8]) -> Bool {
-    bytes.withUnsafeBytes { cs_print($0.baseAddress, $0.count) } == 0
+    let outcome = bytes.withUnsafeBytes { cs_print($0.baseAddress, $0.count) }
+    if outcome < 0, outputFault == nil { outputFault = SystemError(code: -outcome, action: "write to standard output") }
+    return outcome >= 0
   }
 
   @discardableResult

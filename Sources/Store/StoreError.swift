@@ -38,7 +38,7 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .blank: "is blank"
     case .damaged: "is damaged: neither of its two copies is whole"
-    case .unsupportedVersion(let version): "has format version \(Int(version)), written by a newer lifeline"
+    case .unsupportedVersion(let version): "has format version \(Int(version)), which this lifeline does not know"
     case .tooLarge(let needed, let have): "is full: \(needed) bytes are needed, \(have) fit"
     case .wire(let error): MembershipError.wire(error).description
     case .membership(let error): error.description

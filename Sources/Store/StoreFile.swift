@@ -68,7 +68,8 @@ public enum StoreFile {
     }
     return LoadedStore(
       contents: best.contents, generation: best.generation,
-      damagedCopy: otherCopyDamaged(file, role: best.contents.role, generation: best.generation))
+      damagedCopy: file.count < StoreLayout(best.contents.role).fileSize
+        || otherCopyDamaged(file, role: best.contents.role, generation: best.generation))
   }
 
   private static func otherCopyDamaged(_ file: [UInt8], role: NodeRole, generation: UInt64) -> Bool {

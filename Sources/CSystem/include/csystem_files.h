@@ -37,6 +37,8 @@ int32_t cs_file_mkdir(const char *path, uint32_t mode);
 int32_t cs_file_lock(int32_t fd);
 /// Any of the three results may be NULL.
 int32_t cs_file_status(const char *path, int32_t *kind, uint32_t *permissions, uint64_t *size);
+/// 1 when there is a symbolic link at the path, wherever it leads; 0 also when nothing is there.
+int32_t cs_file_is_link(const char *path);
 /// The names in a directory, without "." and "..", each ended by a NUL byte; the bytes written, or -EOVERFLOW when they
 /// do not fit.
 int64_t cs_file_list(const char *path, char *names, size_t capacity);

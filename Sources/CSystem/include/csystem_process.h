@@ -40,7 +40,8 @@ int32_t cs_timer_slack(uint64_t nanoseconds);
 int32_t cs_lock_memory(void);
 /// Writes /proc/self/oom_score_adj.
 int32_t cs_oom_score(int32_t adjustment);
-/// SIGPIPE is ignored from here on.
-int32_t cs_ignore_pipe_signal(void);
+/// Signals whose default would end the process without cleaning up are ignored from here on: SIGPIPE, SIGUSR1, SIGUSR2,
+/// SIGXFSZ.
+int32_t cs_ignore_signals(void);
 
 #endif
