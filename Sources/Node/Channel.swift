@@ -20,6 +20,10 @@ enum Carrier: Equatable {
   /// Through another component's channel (by number) and its adjacency; MAs only.
   case through(channel: UInt32, adjacency: UInt16)
 
+  func leads(through number: UInt32) -> Bool {
+    if case .through(number, _) = self { true } else { false }
+  }
+
   /// The same neighbour of the component, on whichever of its adjacencies.
   func isBeside(_ other: Carrier) -> Bool {
     switch (self, other) {
@@ -45,7 +49,7 @@ struct PendingSession {
 }
 
 final class Channel {
-  /// Stable number in this run: index of the channel table, and the peer number of the bearer.
+  /// Index of the channel table, and the peer number of the bearer. It is given again when the member is forgotten.
   let number: UInt32
   let peer: ComponentID
   /// Index of the MA whose keys the channel uses.

@@ -34,7 +34,8 @@ public struct Node: Personality, ~Copyable {
   /// The reassembler may have packets to hand out.
   var hasDeliveries = false
 
-  /// Channels by number; never shrinks in a run. 1,040 at most: 1,024 components and 16 MAs.
+  /// Channels by number, those of forgotten members among them until another gets the number. 1,040 at most: 1,024
+  /// components and 16 MAs.
   var channels: [Channel] = []
   static let channelLimit = 1_040
   var uplinks: [Uplink] = []
