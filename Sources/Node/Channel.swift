@@ -58,7 +58,6 @@ final class Channel {
   let isUplink: Bool
 
   var name: [UInt8] = []
-  var role = NodeRole.component
   var ipv4: UInt32 = 0
   /// Low half of the peer's IPv6 address: the first 8 bytes of its ID.
   let interfaceID: UInt64
@@ -83,7 +82,6 @@ final class Channel {
   var frameSize = 0
   /// The links of the way, for `ctl routes` (MA only).
   var pathHops = 0
-  var lastHeard = Instant.zero
   var sessionSince = Instant.zero
   /// When the present keys were made.
   var keysSince = Instant.zero
@@ -96,9 +94,6 @@ final class Channel {
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier = TrafficClassifier(startingAt: .zero)
-
-  var packetsOut: UInt64 = 0
-  var packetsIn: UInt64 = 0
 
   init(number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool) {
     self.number = number
@@ -118,7 +113,6 @@ final class Channel {
     keysSince = now
     stream = ControlStream()
     route = nil
-    lastHeard = now
     sessionSince = now
   }
 

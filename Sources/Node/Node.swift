@@ -95,7 +95,6 @@ public struct Node: Personality, ~Copyable {
       let channel = Channel(
         number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true)
       channel.name = Array(entry.name.bytes)
-      channel.role = .authority
       channel.ipv4 = entry.ipv4
       channels.append(channel)
       uplinks.append(Uplink(channel: channel, entropy: &entropy))

@@ -42,7 +42,6 @@ extension Node {
     let number = authority.freeNumbers.popLast() ?? UInt32(channels.count)
     let channel = Channel(number: number, peer: member.id, authorityIndex: authority.index, isUplink: false)
     channel.name = member.name.bytes
-    channel.role = member.certificate.role
     channel.ipv4 = member.opening.ipv4
     if Int(number) < channels.count {
       // Nothing of the forgotten member's is taken over.

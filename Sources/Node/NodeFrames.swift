@@ -133,7 +133,6 @@ extension Node {
       } else if let pending = channel.pendings.first(where: { $0.session === session }) {
         promote(channel, pending, at: now)
       }
-      channel.lastHeard = now
       let plain = p + SessionLayout.header
       if plain[0] >> 4 == SegmentKind.ip {
         receivePacket(

@@ -163,7 +163,6 @@ struct PortSocket {
 enum SystemCode {
   static let again: Int32 = 11
   static let noSuchAddress: Int32 = 6
-  static let noMemory: Int32 = 12
   static let noDevice: Int32 = 19
   static let networkDown: Int32 = 100
   static let noBuffers: Int32 = 105
