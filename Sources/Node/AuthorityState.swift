@@ -162,7 +162,7 @@ struct ChallengeAttempt {
   var sentAt = Instant.zero
   var sendings = 0
 
-  /// 8 sendings: 50, 100, 200 … ms, about 6 s.
+  /// 8 sendings, 50, 100, 200 … 1,600 and 2,000 ms apart: the last after 5.15 s, and 2 s later it is given up.
   static let sendingLimit = 8
   /// A repeated ATTACH has the challenge sent again, not sooner than this after the last time.
   static let spacing = Duration.milliseconds(20)
