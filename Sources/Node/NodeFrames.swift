@@ -355,10 +355,3 @@ enum SegmentKind {
   static let ip: UInt8 = 2
   static let acknowledgement: UInt8 = 3
 }
-
-func bigEndian(_ value: UInt32) -> [UInt8] {
-  [
-    UInt8(value >> 24), UInt8(truncatingIfNeeded: value >> 16), UInt8(truncatingIfNeeded: value >> 8),
-    UInt8(truncatingIfNeeded: value),
-  ]
-}
