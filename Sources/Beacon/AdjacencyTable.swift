@@ -25,10 +25,10 @@ struct AdjacencyRecord {
   }
 }
 
-/// At most 1,024 records × 160 B = 160 KiB, sorted by number. At the limit the stranger that was silent longest goes;
-/// when there is none, the new one is refused.
+/// At most 255 records × 112 B = 28 KiB, as many as a node has adjacencies, sorted by number. At the limit the stranger
+/// that was silent longest goes; when there is none, the new one is refused.
 struct AdjacencyTable {
-  static let limit = 1024
+  static let limit = 255
   private(set) var records: [AdjacencyRecord] = []
   /// How many are up.
   private(set) var upCount = 0

@@ -120,12 +120,13 @@ public struct Reassembler: ~Copyable {
     return earliest
   }
 
-  /// Gives up all of a peer's packets, delivering nothing: its session is gone.
+  /// Gives up all of a peer's packets, delivering nothing, and what is remembered of finished ones: its session is gone.
   public mutating func forget(peer: UInt32) {
     for i in 0..<slotCount where slots[i].state == .filling && slots[i].peer == peer {
       slots[i].state = .free
       filling -= 1
     }
+    for i in 0..<Reassembler.memoryOfFinished where finished[i].peer == peer { finished[i] = (.max, 0) }
   }
 
   /// The next packet for the kernel, valid until the next call of anything here; nil when there is none.

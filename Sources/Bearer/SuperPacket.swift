@@ -69,13 +69,13 @@ struct SuperPacket {
       let length = Int(packet.byte(at: at + 12) >> 4) * 4
       guard length >= 20, length <= room else { throw .transportHeader }
       let flags = packet.byte(at: at + 13)
-      if isSuper, flags & (TCPHeader.syn | TCPHeader.rst) != 0 { throw .flagsInSuperPacket(flags) }
+      if isSuper, flags & (TCPFlag.syn | TCPFlag.rst) != 0 { throw .flagsInSuperPacket(flags) }
       return length
     case IPProtocol.udp:
-      guard room >= UDPHeader.size, Int(packet.bigEndian16(at: at + 4)) == layout.totalLength - at else {
+      guard room >= IPProtocol.udpHeader, Int(packet.bigEndian16(at: at + 4)) == layout.totalLength - at else {
         throw .transportHeader
       }
-      return UDPHeader.size
+      return IPProtocol.udpHeader
     default:
       throw .checksumPosition
     }
@@ -140,15 +140,15 @@ struct SuperPacket {
     let read = UnsafeRawPointer(header)
     header.storeBigEndian32(read.bigEndian32(at: 4) &+ UInt32(truncatingIfNeeded: from), at: 4)
     var flags = read.byte(at: 13)
-    if !reachesEnd { flags &= ~(TCPHeader.psh | TCPHeader.fin) }
-    if from > 0, gso & Segment.ecn != 0 { flags &= ~TCPHeader.cwr }
-    if flags & TCPHeader.urg != 0 {
+    if !reachesEnd { flags &= ~(TCPFlag.psh | TCPFlag.fin) }
+    if from > 0, gso & Segment.ecn != 0 { flags &= ~TCPFlag.cwr }
+    if flags & TCPFlag.urg != 0 {
       // Counted from the sequence number: it moves with it, and is void once passed.
       let urgent = Int(read.bigEndian16(at: 18))
       if urgent > from {
         header.storeBigEndian16(UInt16(truncatingIfNeeded: urgent - from), at: 18)
       } else {
-        flags &= ~TCPHeader.urg
+        flags &= ~TCPFlag.urg
         header.storeBigEndian16(0, at: 18)
       }
     }

@@ -13,7 +13,6 @@ public struct BoundedQueue<Element> {
   }
 
   public var isEmpty: Bool { count == 0 }
-  public var isFull: Bool { count == limit }
 
   /// False, and nothing changed, when the queue is full.
   @discardableResult

@@ -121,3 +121,13 @@ public func bytes(hexadecimal text: some Sequence<UInt8>) -> [UInt8]? {
   }
   return high == nil ? out : nil
 }
+
+/// The value's bytes, the most significant first.
+public func bigEndian(_ value: UInt32) -> [UInt8] {
+  [
+    UInt8(value >> 24), UInt8(truncatingIfNeeded: value >> 16), UInt8(truncatingIfNeeded: value >> 8),
+    UInt8(truncatingIfNeeded: value),
+  ]
+}
+
+public func bigEndian(_ value: UInt16) -> [UInt8] { [UInt8(value >> 8), UInt8(truncatingIfNeeded: value)] }

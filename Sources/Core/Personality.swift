@@ -18,6 +18,9 @@ public struct MACAddress: Sendable, Equatable, Hashable {
   public static let wideDiscovery = MACAddress(0x034c_4946_4501)
 }
 
+/// The EtherType of the channel's frames (docs/PROTOCOL.md): the first that IEEE 802 leaves to experiments.
+public let channelEtherType: UInt16 = 0x88b5
+
 /// The kind of medium, which sets the default pace of hellos.
 public enum PortMedium: UInt8, Sendable {
   case ethernet, wireless, tunnel

@@ -179,7 +179,8 @@ final class Demo {
       try node.filterEthernet()
       try node.flushRoutes()
     }
-    // The management prefix's own route went with the others: mm0's self-probe brings it back.
+    // The management prefix's route in `main` went with the others; the one that counts is in the channel's own table, which
+    // its rule asks first.
     let prober = try Prober(in: authority.namespace)
     let wanted = addresses.values.flatMap { [$0.four, $0.six] }.compactMap { IPAddress($0) }
     let ruined = now()

@@ -54,7 +54,10 @@ import LabKit
       // Used by the demo where there is no other web server.
       try servePage(options.value("page") ?? "", in: options.words.first ?? "")
       return 0
-    case "help", "": throw LabError.usage("")
+    case "help":
+      print(usage)
+      return 0
+    case "": throw LabError.usage("no command")
     default: throw LabError.usage("no command '\(options.command)'")
     }
   }
@@ -79,8 +82,9 @@ struct Options {
   private static let flags = ["wires", "check", "keep", "verbose"]
 
   init(_ arguments: [String]) throws {
-    command = arguments.first ?? ""
-    var rest = arguments.dropFirst()
+    let asksForHelp = arguments.contains("--help") || arguments.contains("-h")
+    command = asksForHelp ? "help" : arguments.first ?? ""
+    var rest = asksForHelp ? [] : arguments.dropFirst()
     while let word = rest.popFirst() {
       guard word.hasPrefix("--") else {
         words.append(word)

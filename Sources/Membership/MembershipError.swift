@@ -31,7 +31,6 @@ public enum MembershipError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .wire(.truncated(let needed, let have)): "cut short: \(needed) bytes needed, \(have) left"
     case .wire(.invalid(let field)): "field \(field.text.description) holds a value that is not allowed"
-    case .wire(.noRoom(let needed, let have)): "\(needed) bytes do not fit into \(have)"
     case .badLabel(let fault): fault.description
     case .badPrefix(let fault): fault.description
     case .badDescriptor(let fault): fault.description

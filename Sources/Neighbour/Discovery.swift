@@ -139,7 +139,7 @@ extension NeighbourEngine {
   func refusal(of error: WireError) -> NeighbourRefusal {
     switch error {
     case .truncated: .truncated
-    case .invalid, .noRoom: .invalidField
+    case .invalid: .invalidField
     }
   }
 

@@ -94,7 +94,7 @@ extension NeighbourEngine {
     adjacency.pointee.reportedCost = adjacency.pointee.cost
     counters.adjacenciesUp &+= 1
     tell(.adjacencyUp(UInt16(adjacency.pointee.number)))
-    log(.info, "\(name(adjacency)): up")
+    log(.debug, "\(name(adjacency)): up")
   }
 
   mutating func goDown(_ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant) {
@@ -108,8 +108,11 @@ extension NeighbourEngine {
     if adjacency.pointee.penalty > 0 { adjacency.pointee.decayAt = now + NeighbourLimits.flapMemory }
     deadlineIsStale = true
     counters.adjacenciesDown &+= 1
-    tell(.adjacencyDown(UInt16(adjacency.pointee.number), reason))
-    log(.notice, "\(name(adjacency)): down, \(reason.text)")
+    tell(
+      .adjacencyDown(
+        UInt16(adjacency.pointee.number), reason, neighbour: adjacency.pointee.id,
+        port: adjacency.pointee.port.pointee.number))
+    log(.debug, "\(name(adjacency)): down, \(reason.text)")
   }
 
   func decayPenalty(_ adjacency: AdjacencyPointer, at now: Instant) {

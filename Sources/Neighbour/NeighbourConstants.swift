@@ -35,6 +35,8 @@ enum LinkProtocol {
 /// What only this node decides.
 enum NeighbourLimits {
   static let ports = 64
+  /// Ports that wait for one of those to go: as many as the system follows beyond them.
+  static let waitingPorts = 192
   /// Adjacency numbers are 1...255.
   static let numbers = 255
   static let neighboursPerPort = 8

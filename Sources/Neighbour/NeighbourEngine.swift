@@ -15,6 +15,8 @@ public struct NeighbourEngine: ~Copyable {
   var ownCertificate: [UInt8]
   var entropy: Entropy
   var tables = NeighbourTables()
+  /// Ports beyond the limit, the one that came first in front.
+  private var waitingPorts: [(number: PortNumber, status: PortStatus)] = []
   var verified = CertificateCache()
   var spare = SpareBudgets()
   /// Rises with every nonce made.
@@ -72,7 +74,7 @@ public struct NeighbourEngine: ~Copyable {
     } else {
       let fresh = PortRecord(number: number, status: status, interval: interval(of: status.medium))
       guard let added = tables.addPort(fresh) else {
-        log(.error, "port \(status.name) is not used: \(NeighbourLimits.ports) ports are in use already")
+        keepWaiting(number, status)
         return
       }
       port = added
@@ -94,6 +96,16 @@ public struct NeighbourEngine: ~Copyable {
     refreshDeadline()
   }
 
+  /// A port that finds no place; it gets one when another goes.
+  private mutating func keepWaiting(_ number: PortNumber, _ status: PortStatus) {
+    if let i = waitingPorts.firstIndex(where: { $0.number == number }) {
+      waitingPorts[i].status = status
+      return
+    }
+    log(.error, "port \(status.name) is not used: \(NeighbourLimits.ports) ports are in use already")
+    if waitingPorts.count < NeighbourLimits.waitingPorts { waitingPorts.append((number, status)) }
+  }
+
   private mutating func carrierCame(_ port: PortPointer, at now: Instant) {
     port.pointee.burstLeft = LinkProtocol.discoverBurst
     port.pointee.nextDiscover = now
@@ -110,11 +122,19 @@ public struct NeighbourEngine: ~Copyable {
   }
 
   public mutating func portVanished(_ number: PortNumber, at now: Instant) {
-    guard let port = tables.port(number) else { return }
+    guard let port = tables.port(number) else {
+      waitingPorts.removeAll { $0.number == number }
+      return
+    }
     forEachNeighbour(of: port) { engine, adjacency in engine.forget(adjacency, .portGone, at: now) }
     tables.removePort(port)
     updatePace(at: now)
     refreshDeadline()
+    if !isStopped, !waitingPorts.isEmpty {
+      let next = waitingPorts.removeFirst()
+      log(.notice, "port \(next.status.name) is used now: another has gone")
+      portChanged(next.number, next.status, at: now)
+    }
   }
 
   /// The body may remove the neighbour it is given.

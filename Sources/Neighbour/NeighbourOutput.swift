@@ -32,7 +32,8 @@ public enum NeighbourOutput {
   case transmit([UInt8], port: PortNumber, destination: MACAddress)
   /// The adjacency carries frames both ways. Also the end of its time as a stranger, if it was one.
   case adjacencyUp(UInt16)
-  case adjacencyDown(UInt16, AdjacencyDownReason)
+  /// It may be forgotten already: whom it led to, and by which port.
+  case adjacencyDown(UInt16, AdjacencyDownReason, neighbour: ComponentID, port: PortNumber)
   /// Frame size, cost, the neighbour's number or its epoch changed.
   case adjacencyChanged(UInt16)
   /// An adjacency that is up has a new key: its age was up, or the neighbour has restarted so fast that nobody missed it,

@@ -28,6 +28,8 @@ final class AuthorityState {
   private var routeSequence: UInt32
   private let routeMask: UInt32
   var size = OnionSize(code: 0)
+  /// Numbers of channels whose members were forgotten.
+  var freeNumbers: [UInt32] = []
   /// When paths are computed anew; `never` when nothing changed.
   var recomputeDue = Instant.never
   /// When to look which sessions' keys are due for renewal.
@@ -70,7 +72,7 @@ final class AuthorityState {
     if bySPI[spi] == channel.number, admissions[channel.number]?.spi != spi { bySPI[spi] = nil }
   }
 
-  /// Forgets a channel's addresses and routes; its number stays taken for this run.
+  /// Forgets a channel's addresses, routes and keys; the next new member gets its number.
   func remove(_ channel: Channel) {
     byID[channel.peer] = nil
     byIPv4[channel.ipv4] = nil
@@ -83,6 +85,11 @@ final class AuthorityState {
     admissions[channel.number] = nil
     challenged.removeAll { $0 == channel.number }
     advertisers.removeAll { $0 == channel.number }
+    // Nothing that was to go through it may go through the next one's.
+    for (_, other) in admissions { other.attempts.removeAll { $0.carrier.leads(through: channel.number) } }
+    channel.previousSession = nil
+    channel.previousEnds = .never
+    freeNumbers.append(channel.number)
   }
 
   var nextDeadline: Instant? {
@@ -157,7 +164,7 @@ struct ChallengeAttempt {
   var sentAt = Instant.zero
   var sendings = 0
 
-  /// 8 sendings: 50, 100, 200 … ms, about 6 s.
+  /// 8 sendings, 50, 100, 200 … 1,600 and 2,000 ms apart: the last after 5.15 s, and 2 s later it is given up.
   static let sendingLimit = 8
   /// A repeated ATTACH has the challenge sent again, not sooner than this after the last time.
   static let spacing = Duration.milliseconds(20)

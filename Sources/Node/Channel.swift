@@ -20,6 +20,10 @@ enum Carrier: Equatable {
   /// Through another component's channel (by number) and its adjacency; MAs only.
   case through(channel: UInt32, adjacency: UInt16)
 
+  func leads(through number: UInt32) -> Bool {
+    if case .through(number, _) = self { true } else { false }
+  }
+
   /// The same neighbour of the component, on whichever of its adjacencies.
   func isBeside(_ other: Carrier) -> Bool {
     switch (self, other) {
@@ -45,7 +49,7 @@ struct PendingSession {
 }
 
 final class Channel {
-  /// Stable number in this run: index of the channel table, and the peer number of the bearer.
+  /// Index of the channel table, and the peer number of the bearer. It is given again when the member is forgotten.
   let number: UInt32
   let peer: ComponentID
   /// Index of the MA whose keys the channel uses.
@@ -54,7 +58,6 @@ final class Channel {
   let isUplink: Bool
 
   var name: [UInt8] = []
-  var role = NodeRole.component
   var ipv4: UInt32 = 0
   /// Low half of the peer's IPv6 address: the first 8 bytes of its ID.
   let interfaceID: UInt64
@@ -81,7 +84,6 @@ final class Channel {
   var frameSize = 0
   /// The links of the way, for `ctl routes` (MA only).
   var pathHops = 0
-  var lastHeard = Instant.zero
   var sessionSince = Instant.zero
   /// When the present keys were made.
   var keysSince = Instant.zero
@@ -94,9 +96,6 @@ final class Channel {
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier = TrafficClassifier(startingAt: .zero)
-
-  var packetsOut: UInt64 = 0
-  var packetsIn: UInt64 = 0
 
   init(number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool) {
     self.number = number
@@ -116,7 +115,6 @@ final class Channel {
     keysSince = now
     stream = ControlStream()
     route = nil
-    lastHeard = now
     sessionSince = now
   }
 

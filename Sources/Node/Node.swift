@@ -34,7 +34,8 @@ public struct Node: Personality, ~Copyable {
   /// The reassembler may have packets to hand out.
   var hasDeliveries = false
 
-  /// Channels by number; never shrinks in a run. 1,040 at most: 1,024 components and 16 MAs.
+  /// Channels by number, those of forgotten members among them until another gets the number. 1,040 at most: 1,024
+  /// components and 16 MAs.
   var channels: [Channel] = []
   static let channelLimit = 1_040
   var uplinks: [Uplink] = []
@@ -94,7 +95,6 @@ public struct Node: Personality, ~Copyable {
       let channel = Channel(
         number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true)
       channel.name = Array(entry.name.bytes)
-      channel.role = .authority
       channel.ipv4 = entry.ipv4
       channels.append(channel)
       uplinks.append(Uplink(channel: channel, entropy: &entropy))
@@ -189,8 +189,9 @@ extension Node {
 
   public mutating func portVanished(_ port: PortNumber, at now: Instant) {
     neighbour.portVanished(port, at: now)
-    portNames[port] = nil
+    // What is said of its links names the port.
     settle(at: now)
+    portNames[port] = nil
   }
 
   // MARK: Time
@@ -258,12 +259,15 @@ extension Node {
         beacon.adjacencyUp(number, at: now)
         relayDesk.adjacencyChanged(number)
         for uplink in uplinks where uplink.attachedOn == nil { uplink.attachDue = now }
-        reportAdjacency(number, isUp: true)
-      case .adjacencyDown(let number, let reason):
+        if let up = neighbour.adjacency(number) {
+          report(.notice, "link to \(nameOf(up.id) ?? up.id.description) on \(portName(up.port)) is up")
+        }
+      case .adjacencyDown(let number, let reason, let id, let port):
         topologyIsDirty = true
         beacon.adjacencyDown(number)
         for uplink in uplinks where uplink.channel.routeEgress == number { uplink.channel.routeIsDoubtful = true }
-        reportAdjacency(number, isUp: false, reason: text(reason.text))
+        report(
+          .notice, "link to \(nameOf(id) ?? id.description) on \(portName(port)) is down: \(text(reason.text))")
       case .adjacencyChanged: topologyIsDirty = true
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
@@ -349,17 +353,6 @@ extension Node {
   }
 
   func portName(_ port: PortNumber) -> String { portNames[port]?.name ?? "?" }
-
-  mutating func reportAdjacency(_ number: UInt16, isUp: Bool, reason: String = "") {
-    guard let adjacency = neighbour.adjacency(number) else { return }
-    let who = nameOf(adjacency.id) ?? adjacency.id.description
-    let port = portName(adjacency.port)
-    if isUp {
-      report(.notice, "link to \(who) on \(port) is up")
-    } else {
-      report(.notice, "link to \(who) on \(port) is down: \(reason)")
-    }
-  }
 
   /// The name of a node, where this one knows it.
   func nameOf(_ id: ComponentID) -> String? {

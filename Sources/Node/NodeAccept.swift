@@ -35,8 +35,13 @@ extension Node {
     }
     for outcome in outcomes {
       if case .accepted(let member) = outcome.verdict {
-        _ = channel(for: member)
         report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
+        if channel(for: member) == nil {
+          report(
+            .warning,
+            "\(member.name.description) cannot be served: \(Node.channelLimit) nodes are in use; forget one that is "
+              + "gone")
+        }
       }
     }
     return .document(acceptDocument(outcomes, from: order.first))

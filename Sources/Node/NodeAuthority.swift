@@ -35,16 +35,22 @@ extension Node {
       let known = channels[Int(number)]
       return known.isUplink ? nil : known
     }
-    guard channels.count < Node.channelLimit else {
+    guard !authority.freeNumbers.isEmpty || channels.count < Node.channelLimit else {
       counters.memberLimit &+= 1
       return nil
     }
-    let channel = Channel(
-      number: UInt32(channels.count), peer: member.id, authorityIndex: authority.index, isUplink: false)
+    let number = authority.freeNumbers.popLast() ?? UInt32(channels.count)
+    let channel = Channel(number: number, peer: member.id, authorityIndex: authority.index, isUplink: false)
     channel.name = member.name.bytes
-    channel.role = member.certificate.role
     channel.ipv4 = member.opening.ipv4
-    channels.append(channel)
+    if Int(number) < channels.count {
+      // Nothing of the forgotten member's is taken over.
+      for epochAndSpace in 0..<UInt32(8) { reassembler.forget(peer: number << 3 | epochAndSpace) }
+      for other in channels where other.carrier.leads(through: number) { other.carrier = .none }
+      channels[Int(number)] = channel
+    } else {
+      channels.append(channel)
+    }
     authority.byID[member.id] = channel.number
     authority.byIPv4[member.opening.ipv4] = channel.number
     authority.byInterfaceID[channel.interfaceID] = channel.number

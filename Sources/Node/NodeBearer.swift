@@ -48,7 +48,6 @@ extension Node {
     let onionClass = OnionClass(
       traffic: isBulk ? .bulk : .protected, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
     let offset = route.size.endToEnd
-    channel.packetsOut &+= 1
     for _ in 0..<cutter.frameCount {
       guard var buffer = pool.take() else {
         counters.poolEmpty &+= 1
@@ -164,7 +163,6 @@ extension Node {
         continue
       }
       let channel = channels[number]
-      channel.packetsIn &+= 1
       // An MA may hand on for others; a component speaks for itself alone.
       if !channel.isUplink, !isAddress(source, of: channel) {
         counters.bearerWrongSource &+= 1

@@ -133,7 +133,6 @@ extension Node {
       } else if let pending = channel.pendings.first(where: { $0.session === session }) {
         promote(channel, pending, at: now)
       }
-      channel.lastHeard = now
       let plain = p + SessionLayout.header
       if plain[0] >> 4 == SegmentKind.ip {
         receivePacket(
@@ -360,11 +359,4 @@ enum SegmentKind {
   static let chunk: UInt8 = 1
   static let ip: UInt8 = 2
   static let acknowledgement: UInt8 = 3
-}
-
-func bigEndian(_ value: UInt32) -> [UInt8] {
-  [
-    UInt8(value >> 24), UInt8(truncatingIfNeeded: value >> 16), UInt8(truncatingIfNeeded: value >> 8),
-    UInt8(truncatingIfNeeded: value),
-  ]
 }

@@ -93,7 +93,8 @@ extension Node {
       authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.retryDelay)
     }
     if !wasReachable {
-      report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is reachable over \(path.links.count) hops")
+      let hops = path.links.count == 1 ? "1 hop" : "\(path.links.count) hops"
+      report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is reachable over \(hops)")
     }
     pump(channel, at: now)
   }

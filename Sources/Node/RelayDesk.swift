@@ -6,6 +6,9 @@ import Wire
 
 /// A budget for each adjacency, full at first: 256 × 16 B = 4 KiB. Where anybody can send in a neighbour's name (OPEN),
 /// a budget of its own for that, so that the neighbour keeps what it has for LINKED frames.
+///
+/// No array of `TokenBucket`: those hold their own rate and burst, 32 B each, which here are the same for all adjacencies;
+/// the five tables below would take 40 KiB instead of 20.
 struct AdjacencyBudgets {
   /// A second, and at once.
   let rate: Int64

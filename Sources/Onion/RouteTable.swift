@@ -1,10 +1,11 @@
 // The routes a hop has seen authentic frames of: keys ready for use, and a replay window each.
 //
-// Open addressing over a power of two. R is random when the MA is honest; a secret seed keeps one that is not from
-// aiming its routes at another's places. Records are raw memory, so that the packet path touches neither reference
-// counts nor copies. At the limit one of the sixteen places a route may take is cleared: the least recently used one of
-// the same MA, so that an MA with many routes displaces its own, or else the least recently used of all. The replay
-// window goes with it, which an insider on the same link could use to repeat a route's frames once (counted).
+// Open addressing over a power of two. An honest MA's R are a counter behind a bijection, scattered as if at random
+// (decision 0003); a secret seed keeps one that is not honest from aiming its routes at another's places. Records are
+// raw memory, so that the packet path touches neither reference counts nor copies. At the limit one of the sixteen
+// places a route may take is cleared: the least recently used one of the same MA, so that an MA with many routes
+// displaces its own, or else the least recently used of all. The replay window goes with it, which an insider on the
+// same link could use to repeat a route's frames once (counted).
 
 import Core
 

@@ -2,6 +2,7 @@
 
 import CSystem
 import Core
+import Wire
 
 public struct BearerDevice: ~Copyable {
   private let tun: Int32
@@ -80,14 +81,14 @@ public struct BearerDevice: ~Copyable {
 
   /// Looks at a packet the kernel sent. True when it belongs to the self-probe: it is done with.
   public mutating func observed(fromKernel packet: UnsafeMutableRawBufferPointer) -> Bool {
-    guard packet.count >= ProbePacket.virtioHeaderSize + 20 else { return false }
-    let version = packet[ProbePacket.virtioHeaderSize] >> 4
+    guard packet.count >= VirtioNetHeader.size + 20 else { return false }
+    let version = packet[VirtioNetHeader.size] >> 4
     if version == 4 {
-      let to = packet.loadUnaligned(fromByteOffset: ProbePacket.virtioHeaderSize + 16, as: UInt32.self)
+      let to = packet.loadUnaligned(fromByteOffset: VirtioNetHeader.size + 16, as: UInt32.self)
       if to != reserved4 || reserved4 == 0 { return false }
     } else {
-      guard version == 6, reserved6.1 != 0, packet.count >= ProbePacket.virtioHeaderSize + 40 else { return false }
-      let at = ProbePacket.virtioHeaderSize + 24
+      guard version == 6, reserved6.1 != 0, packet.count >= VirtioNetHeader.size + 40 else { return false }
+      let at = VirtioNetHeader.size + 24
       if packet.loadUnaligned(fromByteOffset: at, as: UInt64.self) != reserved6.0
         || packet.loadUnaligned(fromByteOffset: at + 8, as: UInt64.self) != reserved6.1
       {
@@ -95,7 +96,7 @@ public struct BearerDevice: ~Copyable {
       }
     }
     // The probe's own packets are short; of others no more is looked at than of those.
-    let bytes = Array(packet[ProbePacket.virtioHeaderSize..<min(packet.count, 256)])
+    let bytes = Array(packet[VirtioNetHeader.size..<min(packet.count, 256)])
     guardian.observed(bytes, path: version == 4 ? 0 : 1)
     return true
   }

@@ -3,6 +3,8 @@
 // every address, route, rule and filter on the way is asked too.
 
 import CSystem
+import Core
+import Wire
 
 /// What a round asks, and what it still waits for.
 struct ProbeSet: OptionSet {
@@ -128,7 +130,7 @@ struct ProbePath {
       inject(
         ProbePacket.segment(
           from: reserved, port: connectSource, to: own.address, port: ProbePacket.connectPort, sequence: round,
-          flags: 2))
+          flags: TCPFlag.syn))
     }
     if asked.contains(.echoOut) {
       var body = ProbePacket.echoBody(
@@ -172,10 +174,10 @@ struct ProbePath {
       guard from == ProbePacket.connectPort else { return }
       if to == connectSource && acknowledged == round &+ 1 { pending.remove(.connectIn) }
       // An opened connection is given up at once.
-      if flags & 0x12 == 0x12 {
+      if flags & TCPFlag.syn != 0 && flags & TCPFlag.ack != 0 {
         inject(
           ProbePacket.segment(
-            from: reserved, port: to, to: own.address, port: from, sequence: acknowledged, flags: 4))
+            from: reserved, port: to, to: own.address, port: from, sequence: acknowledged, flags: TCPFlag.rst))
       }
     case .other: break
     }

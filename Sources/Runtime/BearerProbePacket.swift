@@ -1,13 +1,16 @@
 // The packets of the bearer's self-probe, as they pass through the TUN device: a 10-byte virtio header (all zero: nothing
 // left to do), an IP header, and an echo, a datagram or the opening of a connection.
 
+import Core
+import Wire
+
 /// What a probe carries, so that nobody else's packet passes for an answer: 8 random bytes of this run and the round.
 struct ProbeMark: Equatable {
   static let size = 12
   var cookie: [UInt8]
   var round: UInt32
 
-  var bytes: [UInt8] { cookie + ProbePacket.big(round) }
+  var bytes: [UInt8] { cookie + bigEndian(round) }
 
   /// Whether the mark stands in `packet` at `offset`.
   func stands(in packet: [UInt8], at offset: Int) -> Bool {
@@ -17,31 +20,18 @@ struct ProbeMark: Equatable {
 }
 
 enum ProbePacket {
-  static let virtioHeaderSize = 10
   /// The TCP port a connection is tried to: ssh, which is what the channel is for.
   static let connectPort: UInt16 = 22
 
-  static func big(_ value: UInt32) -> [UInt8] {
-    [UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]
-  }
-  static func big(_ value: UInt16) -> [UInt8] { [UInt8(value >> 8), UInt8(value & 255)] }
-
-  /// Internet checksum (RFC 1071) over `bytes`, continuing from `sum`.
-  static func checksum(_ bytes: [UInt8], _ sum: UInt32 = 0) -> UInt16 {
-    var sum = sum
-    var i = 0
-    while i < bytes.count {
-      sum &+= UInt32(bytes[i]) << 8 | (i + 1 < bytes.count ? UInt32(bytes[i + 1]) : 0)
-      i += 2
-    }
-    while sum > 0xffff { sum = (sum & 0xffff) + (sum >> 16) }
-    return ~UInt16(truncatingIfNeeded: sum)
+  /// Of at least one byte.
+  static func checksum(_ bytes: [UInt8]) -> UInt16 {
+    bytes.withUnsafeBytes { InternetChecksum.of($0.baseAddress!, count: $0.count) }
   }
 
   /// An ICMP or ICMPv6 echo without its checksum.
   static func echoBody(isIPv6: Bool, isRequest: Bool, identifier: UInt16, payload: [UInt8]) -> [UInt8] {
     let type: UInt8 = isIPv6 ? (isRequest ? 128 : 129) : (isRequest ? 8 : 0)
-    return [type, 0, 0, 0] + big(identifier) + [0, 1] + payload
+    return [type, 0, 0, 0] + bigEndian(identifier) + [0, 1] + payload
   }
 
   static func echo(
@@ -51,44 +41,47 @@ enum ProbePacket {
     let body = echoBody(isIPv6: isIPv6, isRequest: isRequest, identifier: identifier, payload: payload)
     // ICMPv6 sums a pseudo header, ICMP does not.
     return packet(
-      from: source, to: destination, next: isIPv6 ? 58 : 1, body, checksumAt: 2, pseudoHeader: isIPv6)
+      from: source, to: destination, next: isIPv6 ? IPProtocol.icmpv6 : IPProtocol.icmp, body, checksumAt: 2,
+      pseudoHeader: isIPv6)
   }
 
   static func datagram(
     from source: [UInt8], port: UInt16, to destination: [UInt8], port destinationPort: UInt16, payload: [UInt8]
   ) -> [UInt8] {
-    let length = UInt16(truncatingIfNeeded: 8 + payload.count)
-    let body = big(port) + big(destinationPort) + big(length) + [0, 0] + payload
-    return packet(from: source, to: destination, next: 17, body, checksumAt: 6, pseudoHeader: true)
+    let length = UInt16(truncatingIfNeeded: IPProtocol.udpHeader + payload.count)
+    let body = bigEndian(port) + bigEndian(destinationPort) + bigEndian(length) + [0, 0] + payload
+    return packet(from: source, to: destination, next: IPProtocol.udp, body, checksumAt: 6, pseudoHeader: true)
   }
 
-  /// A bare TCP segment: SYN (2) or RST (4).
+  /// A bare TCP segment with these `TCPFlag`s.
   static func segment(
     from source: [UInt8], port: UInt16, to destination: [UInt8], port destinationPort: UInt16, sequence: UInt32,
     flags: UInt8
   ) -> [UInt8] {
-    let body = big(port) + big(destinationPort) + big(sequence) + big(UInt32(0)) + [0x50, flags, 0x20, 0, 0, 0, 0, 0]
-    return packet(from: source, to: destination, next: 6, body, checksumAt: 16, pseudoHeader: true)
+    let acknowledged: [UInt8] = [0, 0, 0, 0]
+    let rest: [UInt8] = [0x50, flags, 0x20, 0, 0, 0, 0, 0]
+    let body = bigEndian(port) + bigEndian(destinationPort) + bigEndian(sequence) + acknowledged + rest
+    return packet(from: source, to: destination, next: IPProtocol.tcp, body, checksumAt: 16, pseudoHeader: true)
   }
 
   private static func packet(
     from source: [UInt8], to destination: [UInt8], next: UInt8, _ body: [UInt8], checksumAt: Int, pseudoHeader: Bool
   ) -> [UInt8] {
     var body = body
-    let pseudo = source + destination + big(UInt32(truncatingIfNeeded: body.count)) + big(UInt32(next))
+    let pseudo = source + destination + bigEndian(UInt32(truncatingIfNeeded: body.count)) + bigEndian(UInt32(next))
     let sum = checksum((pseudoHeader ? pseudo : []) + body)
     body[checksumAt] = UInt8(sum >> 8)
     body[checksumAt + 1] = UInt8(sum & 255)
     var header: [UInt8]
     if source.count == 16 {
-      header = [0x60, 0, 0, 0] + big(UInt16(truncatingIfNeeded: body.count)) + [next, 64]
+      header = [0x60, 0, 0, 0] + bigEndian(UInt16(truncatingIfNeeded: body.count)) + [next, 64]
     } else {
-      header = [0x45, 0] + big(UInt16(truncatingIfNeeded: 20 + body.count)) + [0, 0, 0x40, 0, 64, next, 0, 0]
+      header = [0x45, 0] + bigEndian(UInt16(truncatingIfNeeded: 20 + body.count)) + [0, 0, 0x40, 0, 64, next, 0, 0]
       let own = checksum(header + source + destination)
       header[10] = UInt8(own >> 8)
       header[11] = UInt8(own & 255)
     }
-    return [UInt8](repeating: 0, count: virtioHeaderSize) + header + source + destination + body
+    return [UInt8](repeating: 0, count: VirtioNetHeader.size) + header + source + destination + body
   }
 }
 
@@ -122,13 +115,13 @@ struct ProbeReading {
     let left = packet.count - at
     func u16(_ offset: Int) -> UInt16 { UInt16(packet[at + offset]) << 8 | UInt16(packet[at + offset + 1]) }
     switch next {
-    case 1 where left >= 8 && (packet[at] == 0 || packet[at] == 8),
-      58 where left >= 8 && (packet[at] == 128 || packet[at] == 129):
+    case IPProtocol.icmp where left >= 8 && (packet[at] == 0 || packet[at] == 8),
+      IPProtocol.icmpv6 where left >= 8 && (packet[at] == 128 || packet[at] == 129):
       content = .echo(
         isRequest: packet[at] == 8 || packet[at] == 128, identifier: u16(4), payload: Array(packet[(at + 8)...]))
-    case 17 where left >= 8:
+    case IPProtocol.udp where left >= IPProtocol.udpHeader:
       content = .datagram(destinationPort: u16(2), payload: Array(packet[(at + 8)...]))
-    case 6 where left >= 20:
+    case IPProtocol.tcp where left >= 20:
       content = .segment(
         sourcePort: u16(0), destinationPort: u16(2), acknowledged: UInt32(u16(8)) << 16 | UInt32(u16(10)),
         flags: packet[at + 13])

@@ -109,7 +109,7 @@ final class BearerGuard {
     forgetAddresses()
     addresses = wanted
     prefixes = [
-      IPPrefix(address: ProbePacket.big(wanted.ipv4), length: min(32, Int(wanted.ipv4PrefixLength)))
+      IPPrefix(address: bigEndian(wanted.ipv4), length: min(32, Int(wanted.ipv4PrefixLength)))
     ]
     if Sysctl.exists(Array("/proc/sys/net/ipv6".utf8)) {
       let bytes = wanted.ipv6.withBytes { Array(UnsafeBufferPointer(start: $0, count: 16)) }

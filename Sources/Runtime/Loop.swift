@@ -416,13 +416,9 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       node.portChanged(ports.sockets[slot].number, status, at: now)
       return
     }
-    if let refusal = ports.refusal {
+    if ports.isUsedUp {
       counters.portsRefused &+= 1
-      switch refusal {
-      case .tableFull: log.record(.error, "port \(status.name) is not used: \(PortTable.limit) ports are in use")
-      case .numbersUsedUp:
-        log.record(.error, "port \(status.name) is not used: the port numbers are used up; restart lifeline")
-      }
+      log.record(.error, "port \(status.name) is not used: the port numbers are used up; restart lifeline")
       return
     }
     do throws(SystemError) {

@@ -18,7 +18,6 @@ enum FilterMessage {
   static let newRule = subsystem | 6
   static let getRule = subsystem | 7
   static let deleteRule = subsystem | 8
-  static let newGeneration = subsystem | 15
   static let batchBegin: UInt16 = 0x10
   static let batchEnd: UInt16 = 0x11
   /// NFNLGRP_NFTABLES.

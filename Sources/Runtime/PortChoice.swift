@@ -24,24 +24,35 @@ struct ChosenPort {
   var status: PortStatus
 }
 
-enum PortChoice {
-  /// Ports that are followed at the same time, at most; later ones (by index) are left out and reported.
-  static let limit = 256
+struct PortSelection {
+  /// In the order of their indices, with their risk groups.
+  var ports: [ChosenPort] = []
+  /// The first port beyond the limit.
+  var firstLeftOut: String?
+}
 
-  /// The ports among `links`, in the order of their indices, with their risk groups.
-  static func choose(_ links: [LinkRecord], _ policy: PortPolicy, isWireless: (LinkRecord) -> Bool) -> [ChosenPort] {
+enum PortChoice {
+  /// Ports that are followed at the same time, at most; later ones (by index) are left out, which the monitor reports.
+  static let limit = PortTable.limit
+
+  /// The ports among `links`.
+  static func choose(_ links: [LinkRecord], _ policy: PortPolicy, isWireless: (LinkRecord) -> Bool) -> PortSelection {
     let ordered = links.sorted { $0.index < $1.index }
     // A switch's conduit carries the frames of its ports; it is a wire to the switch chip, not to a neighbour.
     let conduits = ordered.filter { isKind($0.kind, "dsa") && $0.parent != 0 }.map { $0.parent }
-    var chosen: [ChosenPort] = []
-    for link in ordered where chosen.count < limit {
+    var selection = PortSelection()
+    for link in ordered {
       guard isCandidate(link, policy, isConduit: conduits.contains(link.index)) else { continue }
       let wireless = isWireless(link)
       if wireless && policy.named.isEmpty { continue }
-      chosen.append(ChosenPort(link: link, status: status(of: link, isWireless: wireless)))
+      if selection.ports.count == limit {
+        selection.firstLeftOut = nameText(link.name)
+        break
+      }
+      selection.ports.append(ChosenPort(link: link, status: status(of: link, isWireless: wireless)))
     }
-    assignRiskGroups(&chosen)
-    return chosen
+    assignRiskGroups(&selection.ports)
+    return selection
   }
 
   /// All but the question whether it is wireless, which costs a look at a file.

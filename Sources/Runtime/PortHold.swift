@@ -11,8 +11,6 @@ struct PortHold {
   static let table = Array("lifeline".utf8)
   static let prefix = Array("hold-".utf8)
   static let outward = Array("hold-out-".utf8)
-  /// The channel's EtherType (docs/PROTOCOL.md).
-  static let etherType: UInt16 = 0x88b5
 
   /// Nil where the kernel has no nf_tables: then the port is not raised.
   private let filter: NetlinkSocket?
@@ -43,7 +41,7 @@ struct PortHold {
       FilterRequest.deviceChain(table: PortHold.table, name: out, device: link.name, egress: true, drops: false)) == 0
     {
       _ = filter.request(
-        FilterRequest.dropAllBut(etherType: PortHold.etherType, table: PortHold.table, chain: out))
+        FilterRequest.dropAllBut(etherType: channelEtherType, table: PortHold.table, chain: out))
     }
     return 0
   }

@@ -54,6 +54,7 @@ public struct PortMonitor: ~Copyable {
   private var changes: [PortChange] = []
   private var missingNoted: [[UInt8]] = []
   private var limitNoted = false
+  private var portLimitNoted = false
   private var leftover: [Int32] = []
   private var nextHoldCheck: Instant?
   private var mustResynchronise = false
@@ -189,7 +190,9 @@ public struct PortMonitor: ~Copyable {
   /// Compares what should be followed with what is, and says the difference.
   private mutating func reconcile() {
     isStale = false
-    let chosen = PortChoice.choose(links, policy, isWireless: PortMonitor.isWireless)
+    let selection = PortChoice.choose(links, policy, isWireless: PortMonitor.isWireless)
+    let chosen = selection.ports
+    noteLeftOut(selection.firstLeftOut)
     var i = 0
     while i < tracked.count {
       if chosen.contains(where: { $0.link.index == tracked[i].link.index }) {
@@ -223,6 +226,14 @@ public struct PortMonitor: ~Copyable {
     }
     tracked.append(fresh)
     changes.append(.present(ifindex: port.link.index, port.status))
+  }
+
+  /// Once for each time that there are too many.
+  private mutating func noteLeftOut(_ first: String?) {
+    if let first, !portLimitNoted {
+      changes.append(.note(.error, "port \(first) and later ones are not used: \(PortChoice.limit) ports are in use"))
+    }
+    portLimitNoted = first != nil
   }
 
   private mutating func noteMissing() {

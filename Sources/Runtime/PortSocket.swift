@@ -28,7 +28,6 @@ struct PortSocket {
   static let queueLimit = 256
   /// Refusals in a row (the driver's queue is full) after which the oldest frame is given up.
   static let refusalLimit = 16
-  static let etherType: UInt16 = 0x88b5
   static let headerSize = 14
 
   let ifindex: Int32
@@ -49,7 +48,7 @@ struct PortSocket {
 
   init(ifindex: Int32, number: PortNumber, status: PortStatus, bypassQueueing: Bool) throws(SystemError) {
     var options = cs_packet_options()
-    options.ethertype = PortSocket.etherType
+    options.ethertype = channelEtherType
     options.priority = 7  // TC_PRIO_CONTROL
     options.buffer_bytes = 4 << 20
     options.bypass_qdisc = bypassQueueing ? 1 : 0
@@ -83,7 +82,7 @@ struct PortSocket {
     let (to, from) = (destination.value, status.address.value)
     header.storeBytes(of: (to << 16 | from >> 32).bigEndian, toByteOffset: 0, as: UInt64.self)
     header.storeBytes(of: UInt32(truncatingIfNeeded: from).bigEndian, toByteOffset: 8, as: UInt32.self)
-    header.storeBytes(of: PortSocket.etherType.bigEndian, toByteOffset: 12, as: UInt16.self)
+    header.storeBytes(of: channelEtherType.bigEndian, toByteOffset: 12, as: UInt16.self)
     ring[(head &+ waiting) & (PortSocket.queueLimit - 1)] = frame
     waiting &+= 1
     return true
@@ -163,7 +162,6 @@ struct PortSocket {
 enum SystemCode {
   static let again: Int32 = 11
   static let noSuchAddress: Int32 = 6
-  static let noMemory: Int32 = 12
   static let noDevice: Int32 = 19
   static let networkDown: Int32 = 100
   static let noBuffers: Int32 = 105

@@ -5,7 +5,7 @@ import CSystem
 import Core
 
 struct PortTable: ~Copyable {
-  /// Ports at once. A port beyond it is reported and not used.
+  /// Ports at once: the port monitor follows no more.
   static let limit = 256
 
   /// Only slots in use are initialized.
@@ -32,25 +32,16 @@ struct PortTable: ~Copyable {
     slotOfNumber.deallocate()
   }
 
-  enum Refusal {
-    case tableFull
-    /// 65,535 ports have come and gone; numbers are never reused.
-    case numbersUsedUp
-  }
-
-  /// Why there is no place for another port, or nil.
-  var refusal: Refusal? {
-    if count == PortTable.limit { return .tableFull }
-    if nextNumber > UInt32(UInt16.max) { return .numbersUsedUp }
-    return nil
-  }
+  /// 65,535 ports have come and gone; numbers are never reused.
+  var isUsedUp: Bool { nextNumber > UInt32(UInt16.max) }
 
   /// The number the next port inserted has to have.
   var freshNumber: PortNumber { PortNumber(UInt16(truncatingIfNeeded: nextNumber)) }
 
   /// Keeps a socket that has the fresh number; the slot it is kept in.
   mutating func insert(_ socket: PortSocket) -> Int {
-    invariant(refusal == nil && socket.number == freshNumber, "the caller asked for room and number")
+    invariant(
+      count < PortTable.limit && !isUsedUp && socket.number == freshNumber, "the caller asked for room and number")
     var slot = 0
     while used[slot] { slot += 1 }
     (sockets + slot).initialize(to: socket)

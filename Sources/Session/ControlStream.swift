@@ -64,8 +64,6 @@ public struct ControlStream {
   /// True when a chunk was sent `attemptLimit` times in vain; until a late answer, or `hurry()`.
   public private(set) var hasGivenUp = false
 
-  /// Times the oldest chunk under way was sent.
-  public var oldestAttempts: Int { underWay.first?.attempts ?? 0 }
   public var isIdle: Bool { underWay.isEmpty && waiting.isEmpty }
 
   /// False, and nothing changed, when there is no room or the message is too long.

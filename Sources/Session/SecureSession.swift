@@ -43,6 +43,7 @@ public enum SessionOpening: Equatable {
 /// One pair of keys with its counters. Replay windows: 1,024 in the control space, 8,192 in the others; 2.3 KiB.
 public final class SecureSession {
   public private(set) var keys: SessionKeys
+  /// Frames sealed so far in each space.
   var sent: InlineArray<3, UInt64> = [0, 0, 0]
   var control = ReplayWindow<17>()
   var protected = ReplayWindow<129>()
@@ -51,9 +52,6 @@ public final class SecureSession {
   public init(keys: SessionKeys) { self.keys = keys }
 
   deinit { keys.erase() }
-
-  /// Frames sealed so far in one space.
-  public func sentCount(_ space: SequenceSpace) -> UInt64 { sent[Int(space.rawValue)] }
 
   /// The most frames that were protected under one key and space, this way or that, as far as it is known here.
   public var framesUsed: UInt64 {

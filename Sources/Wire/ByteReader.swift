@@ -7,8 +7,6 @@ public enum WireError: Error, Equatable {
   case truncated(neededBytes: Int, haveBytes: Int)
   /// A field holds a value the format does not allow.
   case invalid(field: StaticFieldName)
-  /// Output did not fit the buffer.
-  case noRoom(neededBytes: Int, haveBytes: Int)
 }
 
 /// The name of a wire field, as docs/PROTOCOL.md writes it.

@@ -16,6 +16,20 @@ public enum IPProtocol {
   public static let tcp: UInt8 = 6
   public static let udp: UInt8 = 17
   public static let icmpv6: UInt8 = 58
+
+  /// Bytes (RFC 768).
+  public static let udpHeader = 8
+}
+
+/// Bits of byte 13 of a TCP header (RFC 9293 §3.1).
+public enum TCPFlag {
+  public static let fin: UInt8 = 1
+  public static let syn: UInt8 = 2
+  public static let rst: UInt8 = 4
+  public static let psh: UInt8 = 8
+  public static let ack: UInt8 = 16
+  public static let urg: UInt8 = 32
+  public static let cwr: UInt8 = 128
 }
 
 /// The shape of one packet as its IP header states it. IPv6 extension headers are not followed: `transport` is then

@@ -7,8 +7,6 @@ public struct VirtioNetHeader: Sendable, Equatable {
 
   /// The transport checksum field holds the pseudo-header's sum only.
   public static let needsChecksum: UInt8 = 1
-  /// The kernel vouches for the checksum.
-  public static let checksumValid: UInt8 = 2
   public static let gsoNone: UInt8 = 0
   public static let gsoTCPv4: UInt8 = 1
   public static let gsoTCPv6: UInt8 = 4

@@ -104,26 +104,4 @@ import Wire
     #expect(counters.refusedSignature > 100 && counters.refusedMalformed > 1000)
     #expect(engine.drain().isEmpty)
   }
-
-  @Test func `a token bucket gives its burst, then its rate, and forgets debts only with time`() {
-    var bucket = TokenBucket(rate: 64, burst: 32, at: milliseconds(0))
-    func count(_ bucket: inout TokenBucket, _ from: Int64, _ to: Int64) -> Int {
-      var taken = 0
-      for now in from..<to where bucket.takeIfAvailable(at: milliseconds(now)) { taken += 1 }
-      return taken
-    }
-    var first = 0
-    while bucket.takeIfAvailable(at: milliseconds(0)) { first += 1 }
-    #expect(first == 32)
-    #expect(count(&bucket, 0, 10_000) == 639)
-    // Time that stands still or goes back gives nothing; centuries give one burst.
-    let early = bucket.takeIfAvailable(at: .zero)
-    #expect(!early)
-    var late = 0
-    while bucket.takeIfAvailable(at: .never) { late += 1 }
-    #expect(late == 32)
-    var indebted = TokenBucket(rate: 10, burst: 5, at: milliseconds(0))
-    for _ in 0..<4 { indebted.take(100) }
-    #expect(count(&indebted, 0, 601) == 1)
-  }
 }

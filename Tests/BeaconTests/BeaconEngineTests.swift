@@ -242,26 +242,26 @@ import Testing
     #expect(engine.authorityCount == 16)
   }
 
-  @Test func `past 1,024 adjacencies the stranger silent longest goes, and neighbours stay`() {
+  @Test func `past 255 adjacencies the stranger silent longest goes, and neighbours stay`() {
     var engine = BeaconEngine([first])
-    for adjacency in 1...1000 as ClosedRange<UInt16> { engine.adjacencyUp(adjacency, at: milliseconds(0)) }
+    for adjacency in 1...245 as ClosedRange<UInt16> { engine.adjacencyUp(adjacency, at: milliseconds(0)) }
     for adjacency in 2000..<2100 as Range<UInt16> {
       engine.take(first.forged(1, 1), adjacency, authenticated: false, at: milliseconds(Int64(adjacency)))
     }
     #expect(engine.counters.refusedAdjacency == 0)
-    for adjacency in 1001...1100 as ClosedRange<UInt16> { engine.adjacencyUp(adjacency, at: milliseconds(9000)) }
-    #expect(engine.counters.refusedAdjacency == 76)
+    for adjacency in 246...265 as ClosedRange<UInt16> { engine.adjacencyUp(adjacency, at: milliseconds(9000)) }
+    #expect(engine.counters.refusedAdjacency == 10)
     engine.take(first.beacon(1, 1), 3000, at: milliseconds(9000))
-    #expect(engine.counters.refusedAdjacency == 77 && engine.counters.accepted == 0)
-    engine.take(first.beacon(1, 1), 500, at: milliseconds(9000))
+    #expect(engine.counters.refusedAdjacency == 11 && engine.counters.accepted == 0)
+    engine.take(first.beacon(1, 1), 100, at: milliseconds(9000))
     #expect(engine.counters.accepted == 1)
   }
 
   @Test func `outputs that are not drained are dropped at 256 and counted`() {
     var engine = BeaconEngine([first])
     engine.take(first.beacon(1, 1), 1, at: milliseconds(0))
-    for adjacency in 1...300 as ClosedRange<UInt16> { engine.adjacencyUp(adjacency, at: milliseconds(0)) }
-    #expect(engine.counters.droppedOutputs == 303 - 256)
+    for adjacency in 1...255 as ClosedRange<UInt16> { engine.adjacencyUp(adjacency, at: milliseconds(0)) }
+    #expect(engine.counters.droppedOutputs == 258 - 256)
     #expect(engine.drain().order.count == 256)
   }
 }

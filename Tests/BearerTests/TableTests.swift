@@ -81,6 +81,12 @@ struct TableTests {
     #expect(bench.reassembler.fillingCount == 1)
     bench.expire()
     #expect(bench.deliveredPeers == [2])
+    // Finished packets neither: another peer of that number begins anew.
+    for frame in frames { bench.accept(frame, peer: 1) }
+    let delivered = bench.deliveredPeers.count
+    bench.reassembler.forget(peer: 1)
+    for frame in frames { #expect(bench.accept(frame, peer: 1) == nil) }
+    #expect(bench.deliveredPeers.count == delivered + 1)
   }
 
   @Test("Every counter has a name of its own")

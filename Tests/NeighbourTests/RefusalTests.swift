@@ -174,18 +174,45 @@ import Testing
       harness.inject(toward, into: 1, from: from) == .linked(adjacency: 1, subtype: 3, offset: 18, count: 0))
   }
 
-  @Test("64 ports at most; the next is told of and not used")
+  @Test("64 ports at most; the next is told of and waits for one of them to go")
   func portLimit() throws {
     let harness = Harness(seed: 9)
     harness.addBox(10)
     for port in 1...70 as ClosedRange<UInt16> { harness.setPort(0, port) }
     #expect(harness.boxes[0].events(containing: "64 ports are in use already") == 6)
-    harness.boxes[0].engine.portVanished(PortNumber(3), at: harness.now)
-    harness.setPort(0, 70)
+    // However often they change.
+    harness.setPort(0, 65, isUp: false)
     #expect(harness.boxes[0].events(containing: "64 ports are in use already") == 6)
-    // All are found by their number.
-    #expect(harness.inject([0x40], into: 0, port: 70, from: MACAddress(1)) == .refused(.truncated))
-    #expect(harness.inject([0x40], into: 0, port: 3, from: MACAddress(1)) == .refused(.unknownPort))
+    #expect(harness.inject([0x40], into: 0, port: 65, from: MACAddress(1)) == .refused(.unknownPort))
+    harness.boxes[0].engine.portVanished(PortNumber(66), at: harness.now)
+    for port in 3...5 as ClosedRange<UInt16> {
+      harness.boxes[0].engine.portVanished(PortNumber(port), at: harness.now)
+      harness.drain(0)
+    }
+    // The longest waiting ones are used now; all are found by their number.
+    for (port, refusal) in [(65, .portDown), (67, .truncated), (68, .truncated)] as [(UInt16, NeighbourRefusal)] {
+      #expect(harness.boxes[0].events(containing: "port p\(port) is used now") == 1)
+      #expect(harness.inject([0x40], into: 0, port: port, from: MACAddress(1)) == .refused(refusal))
+    }
+    for port in [3, 66, 69] as [UInt16] {
+      #expect(harness.inject([0x40], into: 0, port: port, from: MACAddress(1)) == .refused(.unknownPort))
+    }
+  }
+
+  @Test("A port that waited finds its neighbours when it gets a place")
+  func portThatWaited() {
+    let harness = Harness(seed: 10)
+    harness.addBox(10)
+    harness.addBox(11)
+    _ = harness.wire([(0, 65), (1, 1)])
+    for port in 1...65 as ClosedRange<UInt16> { harness.setPort(0, port) }
+    harness.setPort(1)
+    harness.run(for: .seconds(1))
+    #expect(harness.boxes[0].link == nil)
+    harness.boxes[0].engine.portVanished(PortNumber(20), at: harness.now)
+    harness.drain(0)
+    harness.run(for: .seconds(2))
+    #expect(harness.boxes[0].link?.state == .up && harness.boxes[0].link?.port == PortNumber(65))
   }
 
   @Test(

@@ -18,7 +18,7 @@ import Testing
     let isSix = ip[0] >> 4 == 6
     let body = Array(ip[(isSix ? 40 : 20)...])
     let addresses = isSix ? Array(ip[8..<40]) : Array(ip[12..<20])
-    let pseudo = addresses + ProbePacket.big(UInt32(body.count)) + ProbePacket.big(UInt32(next))
+    let pseudo = addresses + bigEndian(UInt32(body.count)) + bigEndian(UInt32(next))
     return ProbePacket.checksum((pseudoHeader ? pseudo : []) + body)
   }
 

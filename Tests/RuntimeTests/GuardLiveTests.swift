@@ -48,12 +48,13 @@ private final class Rig {
 
   var isHealthy: Bool { !device.statusJSON.contains("false,\"v") && device.statusJSON.contains("\"v6out\":true") }
   func hasNote(_ text: String) -> Bool { notes.contains { $0.contains(text) } }
-  /// Two seconds and a half of quiet running: at least one whole round of everything after the last change.
+  /// A second and a half of quiet running: at least one whole round of everything after the last change.
   func settle() { _ = run(.milliseconds(1500)) { _ in false } }
 }
 
 @Suite(.serialized, .enabled(if: geteuid() == 0, "namespaces and TUN need root")) struct GuardLiveTests {
-  /// Applies `command`, and expects `note` and a healthy probe within 3 s, as well as `check` to succeed.
+  /// Applies `command`, and expects `note` within 3 s and, after another second and a half, a healthy probe and `check` to
+  /// succeed.
   private func damage(_ command: String, before: String = "true", note: String, check: String) {
     inNamespace {
       do throws(SystemError) {

@@ -126,7 +126,7 @@ func prefix(_ bytes: [UInt8], _ length: Int) -> IPPrefix { IPPrefix(address: byt
   }
 
   @Test func `IPv6 addresses are written as RFC 5952 §4 says`() {
-    func text(_ groups: [UInt16]) -> String { prefix(groups.flatMap { ProbePacket.big($0) }, 64).addressText }
+    func text(_ groups: [UInt16]) -> String { prefix(groups.flatMap { bigEndian($0) }, 64).addressText }
     #expect(text([0xfd11, 0, 0, 0, 0, 0, 0, 1]) == "fd11::1")
     #expect(text([0, 0, 0, 0, 0, 0, 0, 0]) == "::")
     #expect(text([0x2001, 0xdb8, 0, 0, 1, 0, 0, 1]) == "2001:db8::1:0:0:1")

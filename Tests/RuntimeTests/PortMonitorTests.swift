@@ -86,6 +86,19 @@ private final class Watch {
     }
   }
 
+  @Test func `a 257th port is reported once, and taken up when another goes`() {
+    watching("seq 1001 1129 | sed 's/.*/link add a& type veth peer name b&/' | ip -batch -") { watch in
+      #expect(watch.hears("and later ones are not used: 256 ports are in use"))
+      #expect(watch.said.filter { $0.hasPrefix("present") }.count == 256)
+      shell("ip link set a1001 mtu 1400")
+      #expect(watch.hears("present a1001 down 1400"))
+      #expect(watch.said.filter { $0.contains("not used") }.count == 1)
+      shell("ip link del a1001")
+      #expect(watch.hears("gone"))
+      #expect(watch.said.filter { $0.hasPrefix("present") }.count == 256 + 1 + 2)
+    }
+  }
+
   @Test func `what was lost in an overrun is read anew`() {
     watching(PortMonitorTests.pair) { watch in
       // Far more than a megabyte of notifications while nobody reads.

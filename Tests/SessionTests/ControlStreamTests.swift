@@ -268,7 +268,7 @@ func isSilent(_ stream: inout ControlStream, at now: Instant) -> Bool { stream.n
     #expect(send(&stream, [1]))
     let (times, end) = unanswered(&stream)
     #expect(times == [0, 40, 120, 280, 600, 1_240, 2_240, 3_240, 4_240, 5_240])
-    #expect(end == 6_240 && stream.hasGivenUp && stream.nextDeadline == nil && stream.oldestAttempts == 10)
+    #expect(end == 6_240 && stream.hasGivenUp && stream.nextDeadline == nil && stream.underWay.first?.attempts == 10)
     #expect(!stream.isIdle && !stream.isSilent)
     // It still answers the other end.
     stream.receiveChunk(number: 0, isLast: true, bytes: [5])
@@ -283,7 +283,7 @@ func isSilent(_ stream: inout ControlStream, at now: Instant) -> Bool { stream.n
     var late = hurried
     _ = unanswered(&hurried)
     hurried.hurry()
-    #expect(!hurried.hasGivenUp && hurried.nextDeadline == .zero && hurried.oldestAttempts == 0)
+    #expect(!hurried.hasGivenUp && hurried.nextDeadline == .zero && hurried.underWay.first?.attempts == 0)
     let again = start + .seconds(50)
     for expected in UInt32(0)..<2 {
       guard case .chunk(let number, _, _, let attempt)? = hurried.nextSend(at: again) else {

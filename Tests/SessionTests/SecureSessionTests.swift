@@ -90,7 +90,7 @@ import Testing
             #expect(frame[0] == epoch << 6 | space.rawValue << 4)
             #expect(frame.withUnsafeBufferPointer { SecureSession.epoch(of: $0.baseAddress!) } == epoch)
             let (opening, opened) = open(frame, to)
-            #expect(opening == .opened(space: space, sequence: from.sentCount(space), count: plain.count))
+            #expect(opening == .opened(space: space, sequence: from.sent[Int(space.rawValue)], count: plain.count))
             #expect(opened == plain)
           }
         }
@@ -182,7 +182,7 @@ import Testing
     #expect(open(first, component).0 == .opened(space: .control, sequence: 1, count: 5))
     #expect(open(second, component).0 == .opened(space: .protected, sequence: 1, count: 5))
     #expect(highest(component) == [1, 1, 9_000])
-    #expect(Self.spaces.map { authority.sentCount($0) } == [1, 1, 9_000])
+    #expect(Self.spaces.map { authority.sent[Int($0.rawValue)] } == [1, 1, 9_000])
   }
 
   @Test func `frames in any order across the turn of the 32-bit sequence are opened once each (section 6)`() throws {
