@@ -102,8 +102,12 @@ public struct NeighbourEngine: ~Copyable {
       waitingPorts[i].status = status
       return
     }
-    log(.error, "port \(status.name) is not used: \(NeighbourLimits.ports) ports are in use already")
+    logPort(.error, status, "is not used: \(NeighbourLimits.ports) ports are in use already")
     if waitingPorts.count < NeighbourLimits.waitingPorts { waitingPorts.append((number, status)) }
+  }
+
+  private mutating func logPort(_ level: LogLevel, _ status: PortStatus, _ what: String) {
+    log(level, "port \(status.name) \(what)")
   }
 
   private mutating func carrierCame(_ port: PortPointer, at now: Instant) {
@@ -132,7 +136,7 @@ public struct NeighbourEngine: ~Copyable {
     refreshDeadline()
     if !isStopped, !waitingPorts.isEmpty {
       let next = waitingPorts.removeFirst()
-      log(.notice, "port \(next.status.name) is used now: another has gone")
+      logPort(.notice, next.status, "is used now: another has gone")
       portChanged(next.number, next.status, at: now)
     }
   }

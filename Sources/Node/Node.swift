@@ -259,15 +259,12 @@ extension Node {
         beacon.adjacencyUp(number, at: now)
         relayDesk.adjacencyChanged(number)
         for uplink in uplinks where uplink.attachedOn == nil { uplink.attachDue = now }
-        if let up = neighbour.adjacency(number) {
-          report(.notice, "link to \(nameOf(up.id) ?? up.id.description) on \(portName(up.port)) is up")
-        }
+        if let up = neighbour.adjacency(number) { reportLink(to: up.id, on: up.port, "up") }
       case .adjacencyDown(let number, let reason, let id, let port):
         topologyIsDirty = true
         beacon.adjacencyDown(number)
         for uplink in uplinks where uplink.channel.routeEgress == number { uplink.channel.routeIsDoubtful = true }
-        report(
-          .notice, "link to \(nameOf(id) ?? id.description) on \(portName(port)) is down: \(text(reason.text))")
+        reportLink(to: id, on: port, "down: " + text(reason.text))
       case .adjacencyChanged: topologyIsDirty = true
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
@@ -353,6 +350,11 @@ extension Node {
   }
 
   func portName(_ port: PortNumber) -> String { portNames[port]?.name ?? "?" }
+
+  @inline(never)
+  mutating func reportLink(to id: ComponentID, on port: PortNumber, _ state: String) {
+    report(.notice, "link to \(nameOf(id) ?? id.description) on \(portName(port)) is \(state)")
+  }
 
   /// The name of a node, where this one knows it.
   func nameOf(_ id: ComponentID) -> String? {

@@ -24,35 +24,24 @@ struct ChosenPort {
   var status: PortStatus
 }
 
-struct PortSelection {
-  /// In the order of their indices, with their risk groups.
-  var ports: [ChosenPort] = []
-  /// The first port beyond the limit.
-  var firstLeftOut: String?
-}
-
 enum PortChoice {
   /// Ports that are followed at the same time, at most; later ones (by index) are left out, which the monitor reports.
   static let limit = PortTable.limit
 
-  /// The ports among `links`.
-  static func choose(_ links: [LinkRecord], _ policy: PortPolicy, isWireless: (LinkRecord) -> Bool) -> PortSelection {
+  /// The ports among `links`, in the order of their indices, with their risk groups; and the first beyond the limit.
+  static func choose(_ links: [LinkRecord], _ policy: PortPolicy, isWireless: (LinkRecord) -> Bool) -> [ChosenPort] {
     let ordered = links.sorted { $0.index < $1.index }
     // A switch's conduit carries the frames of its ports; it is a wire to the switch chip, not to a neighbour.
     let conduits = ordered.filter { isKind($0.kind, "dsa") && $0.parent != 0 }.map { $0.parent }
-    var selection = PortSelection()
-    for link in ordered {
+    var chosen: [ChosenPort] = []
+    for link in ordered where chosen.count <= limit {
       guard isCandidate(link, policy, isConduit: conduits.contains(link.index)) else { continue }
       let wireless = isWireless(link)
       if wireless && policy.named.isEmpty { continue }
-      if selection.ports.count == limit {
-        selection.firstLeftOut = nameText(link.name)
-        break
-      }
-      selection.ports.append(ChosenPort(link: link, status: status(of: link, isWireless: wireless)))
+      chosen.append(ChosenPort(link: link, status: status(of: link, isWireless: wireless)))
     }
-    assignRiskGroups(&selection.ports)
-    return selection
+    assignRiskGroups(&chosen)
+    return chosen
   }
 
   /// All but the question whether it is wireless, which costs a look at a file.

@@ -190,9 +190,8 @@ public struct PortMonitor: ~Copyable {
   /// Compares what should be followed with what is, and says the difference.
   private mutating func reconcile() {
     isStale = false
-    let selection = PortChoice.choose(links, policy, isWireless: PortMonitor.isWireless)
-    let chosen = selection.ports
-    noteLeftOut(selection.firstLeftOut)
+    var chosen = PortChoice.choose(links, policy, isWireless: PortMonitor.isWireless)
+    leaveOut(&chosen)
     var i = 0
     while i < tracked.count {
       if chosen.contains(where: { $0.link.index == tracked[i].link.index }) {
@@ -228,12 +227,17 @@ public struct PortMonitor: ~Copyable {
     changes.append(.present(ifindex: port.link.index, port.status))
   }
 
-  /// Once for each time that there are too many.
-  private mutating func noteLeftOut(_ first: String?) {
-    if let first, !portLimitNoted {
-      changes.append(.note(.error, "port \(first) and later ones are not used: \(PortChoice.limit) ports are in use"))
+  /// What is beyond the limit, said once for each time that there are too many.
+  private mutating func leaveOut(_ chosen: inout [ChosenPort]) {
+    let isOver = chosen.count > PortChoice.limit
+    if isOver {
+      let first = chosen.removeLast()
+      if !portLimitNoted {
+        changes.append(
+          .note(.error, "port \(first.status.name) and later ones are not used: \(PortChoice.limit) ports are in use"))
+      }
     }
-    portLimitNoted = first != nil
+    portLimitNoted = isOver
   }
 
   private mutating func noteMissing() {
