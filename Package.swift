@@ -88,7 +88,7 @@ let host: [Target] = [
   .target(
     name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],
     path: "Tests/Simulator", swiftSettings: settings),
-  tests("SimulationTests", ["Core", "Wire", "Membership", "Store", "Node", "Simulator"]),
+  tests("SimulationTests", ["Core", "Wire", "Bearer", "Onion", "Session", "Membership", "Store", "Node", "Simulator"]),
   module("InsiderKit", everyEngine + ["Node"]),
   .executableTarget(
     name: "Insider", dependencies: ["InsiderKit", "CLab", "Core", "Crypto", "Store"], swiftSettings: settings,

@@ -1,21 +1,9 @@
 // `lab bench`: the bearer beside fastd, the fastest userland tunnel of its kind, in one sitting: the networks are built one
-// after the other, in turn, and each figure is the median of its runs. Compare ratios, not absolute figures of two days.
+// after the other, in turn, and each figure is the median of its runs. Compare ratios, not absolute figures of two days: the ratios are what is judged (BearerFigures.judge).
 
 import CLab
 import Foundation
 import LabKit
-
-/// One run's figures.
-struct BearerFigures {
-  /// One TCP stream, Mbit/s of payload.
-  var tcpMegabits = Double.nan
-  /// Processor seconds of all of the tunnel's processes for each Gbit of that stream.
-  var processorSecondsPerGigabit = Double.nan
-  /// 64-byte UDP datagrams received, thousands a second.
-  var smallKilopackets = Double.nan
-  /// The median of 200 round trips, milliseconds.
-  var roundTrip = Double.nan
-}
 
 struct Bench {
   private let binary: String
@@ -42,6 +30,7 @@ struct Bench {
   func run() throws -> Int32 {
     let hasPeer = programPath("fastd") != nil && only != "lifeline"
     if !hasPeer && only == nil { print("fastd is not installed: lifeline alone") }
+    var missed = 0
     for hops in hops {
       var ours: [BearerFigures] = []
       var peers: [BearerFigures] = []
@@ -65,9 +54,16 @@ struct Bench {
         report("TCP, one stream, Mbit/s", ours, limits, \.tcpMegabits, of: "limit")
         report("64-byte UDP, 1000/s", ours, limits, \.smallKilopackets, of: "limit")
       }
+      if !ours.isEmpty && !peers.isEmpty {
+        for verdict in BearerFigures.judge(hops: hops, BearerFigures(medianOf: ours), BearerFigures(medianOf: peers)) {
+          print("  \(verdict.text)")
+          if !verdict.isMet { missed += 1 }
+        }
+      }
       print("")
     }
-    return 0
+    if missed > 0 { print("\(missed) of the requirements are MISSED") }
+    return missed == 0 ? 0 : 1
   }
 
   private func show(_ name: String, _ hops: Int, _ run: Int, _ figures: BearerFigures) {

@@ -20,6 +20,15 @@ public struct StatusEntry: Decodable, Sendable {
   public var ipv4: String?
   public var ipv6: String?
   public var ready: Bool
+  public var bearer: BearerEntry
+}
+
+/// The management device in `ctl status`.
+public struct BearerEntry: Decodable, Sendable {
+  public var up: Bool
+  public var protect: Bool
+  /// Damage that was mended since the start.
+  public var repairs: Int
 }
 
 /// An element of `ctl links`: two nodes by name.

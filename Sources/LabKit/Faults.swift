@@ -103,6 +103,37 @@ extension LabNode {
     try run(["ip", "-6", "route", "flush", "table", "main"], tolerant: true)
   }
 
+  /// Removes the routes of lifeline's own table too, both families: no route to the management prefix is left.
+  public func flushManagementRoutes() throws {
+    try run(["ip", "-4", "route", "flush", "table", "19529"])
+    try run(["ip", "-6", "route", "flush", "table", "19529"])
+    try flushRoutes()
+  }
+
+  /// Routes of the data plane on eth0 for the first addresses of the usual prefix, 10.77/16, and for all of the /64 that
+  /// `six` is in.
+  public func overlap(_ six: IPAddress) throws {
+    let groups = six.bytes.prefix(8).map { String(format: "%02x", $0) }
+    let prefix = stride(from: 0, to: 8, by: 2).map { groups[$0] + groups[$0 + 1] }.joined(separator: ":")
+    try run(
+      ["ip", "-batch", "-"],
+      input: """
+        address add 10.77.0.200/24 dev eth0
+        route add \(prefix)::/65 dev eth0
+        route add \(prefix):8000::/65 dev eth0
+
+        """)
+  }
+
+  /// Removes lifeline's rules, both families; `inserting` puts another's of the same priority in their place, before
+  /// they can come back.
+  public func removeManagementRules(inserting rule: String? = nil) throws {
+    for family in ["-4", "-6"] {
+      let lines = ["rule del priority 0 table 19529"] + (rule.map { ["rule add priority 0 \($0)"] } ?? [])
+      try run(["ip", family, "-batch", "-"], input: lines.joined(separator: "\n") + "\n")
+    }
+  }
+
   /// Drops everything that enters the IP stack from, or leaves it through, an Ethernet interface: at ingress of each, and
   /// in chains for input, output and forwarding.
   public func filterEthernet() throws {
@@ -130,6 +161,22 @@ extension LabNode {
         table inet lockout {
           chain input { type filter hook input priority 10; policy drop; }
           chain output { type filter hook output priority 10; policy drop; }
+        }
+        """)
+  }
+
+  /// Drops every packet before the IP stack has looked at it, and after it has let it go.
+  public func filterOuterHooks() throws {
+    try run(
+      ["nft", "-f", "-"],
+      input: """
+        table ip outer4 {
+          chain pre { type filter hook prerouting priority -300; drop; }
+          chain post { type filter hook postrouting priority 300; policy drop; }
+        }
+        table ip6 outer6 {
+          chain pre { type filter hook prerouting priority -300; policy drop; }
+          chain post { type filter hook postrouting priority 300; drop; }
         }
         """)
   }

@@ -6,7 +6,7 @@ import Wire
 
 public struct BearerDevice: ~Copyable {
   private let tun: Int32
-  private let guardian: BearerGuard
+  let guardian: BearerGuard
   private var isOpen = true
   /// The probe's reserved addresses as they lie in memory, for a quick look at every packet; 0 when there is none.
   private var reserved4: UInt32 = 0

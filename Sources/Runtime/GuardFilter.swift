@@ -102,12 +102,13 @@ extension BearerGuard {
     for rule in own { _ = filter.request(FilterRequest.remove(rule)) }
   }
 
-  /// What is left to suspect when nothing that can be mended is wrong, and what to do about it.
-  func suspects() -> String {
+  /// What is left to suspect when nothing that can be mended is wrong, and what to do about it. The lists are files with
+  /// the names of the legacy tables in use.
+  func suspects(
+    list4: StaticString = "/proc/net/ip_tables_names", list6: StaticString = "/proc/net/ip6_tables_names"
+  ) -> String {
     var tables = ""
-    for (path, program) in [
-      ("/proc/net/ip_tables_names", "iptables-legacy"), ("/proc/net/ip6_tables_names", "ip6tables-legacy"),
-    ] as [(StaticString, StaticString)] {
+    for (path, program) in [(list4, "iptables-legacy"), (list6, "ip6tables-legacy")] as [(StaticString, StaticString)] {
       var room = [UInt8](repeating: 0, count: 128)
       let n = withZeroTerminated(Sysctl.bytes(path)) { p in
         room.withUnsafeMutableBytes { Int(cs_net_file_read(p, $0.baseAddress, $0.count)) }

@@ -83,12 +83,12 @@ struct LossTests {
       for lost in frames.indices where size == 1_362 || lost % 8 == 0 {
         var held = frames
         held.remove(at: lost)
-        var bench = Bench()
-        for frame in held { #expect(bench.accept(frame) == nil) }
-        bench.expire()
-        #expect(bench.reassembler.fillingCount == 0)
+        var rig = ReassemblyRig()
+        for frame in held { #expect(rig.accept(frame) == nil) }
+        rig.expire()
+        #expect(rig.reassembler.fillingCount == 0)
         checkPieces(
-          bench.delivered, of: packet, kind: kind, gsoSize: gsoSize,
+          rig.delivered, of: packet, kind: kind, gsoSize: gsoSize,
           expected: expectedPayload(packet, kind: kind, gsoSize: gsoSize, held: held), comment: "lost \(lost)")
       }
     }
@@ -113,18 +113,18 @@ struct LossTests {
       for frame in held where Int.random(in: 0..<8, using: &random) == 0 {
         sent.insert(frame, at: Int.random(in: 0...sent.count, using: &random))
       }
-      var bench = Bench()
+      var rig = ReassemblyRig()
       for frame in sent {
-        switch bench.accept(frame) {
+        switch rig.accept(frame) {
         case nil, .duplicate, .late: break
         case let refusal: Issue.record("seed \(seed): \(String(describing: refusal))")
         }
       }
-      bench.expire()
+      rig.expire()
       // What came after it was given up is late, and lost; it may only be frames, so exactness holds without them.
-      if bench.reassembler.counters[.late] == 0 {
+      if rig.reassembler.counters[.late] == 0 {
         checkPieces(
-          bench.delivered, of: packet, kind: kind, gsoSize: gsoSize,
+          rig.delivered, of: packet, kind: kind, gsoSize: gsoSize,
           expected: expectedPayload(packet, kind: kind, gsoSize: gsoSize, held: held), comment: "seed \(seed)")
       }
     }
@@ -134,7 +134,7 @@ struct LossTests {
   func stream() throws {
     var random = Random(seed: 77)
     let gsoSize = 1_448
-    var bench = Bench()
+    var rig = ReassemblyRig()
     var sequence: UInt64 = 1
     var queue: [(Frame, Double)] = []
     var expectedBytes = 0
@@ -146,17 +146,17 @@ struct LossTests {
       for f in held { queue.append((f, Double(f.sequence) + Double.random(in: 0..<12, using: &random))) }
       sequence += UInt64(frames.count)
     }
-    for (frame, _) in queue.sorted(by: { $0.1 < $1.1 }) { #expect(bench.accept(frame) == nil) }
-    bench.expire()
+    for (frame, _) in queue.sorted(by: { $0.1 < $1.1 }) { #expect(rig.accept(frame) == nil) }
+    rig.expire()
     var got = 0
-    for bytes in bench.delivered {
+    for bytes in rig.delivered {
       let checker = DeliveryChecker(bytes)
       #expect(checker.problems.isEmpty, "\(checker.problems)")
       got += checker.segments.reduce(0) { $0 + $1.payload.count }
     }
     #expect(got == expectedBytes)
-    #expect(bench.reassembler.counters[.lostFrame] > 0)
-    #expect(bench.reassembler.counters[.reclaimed] == 0)
+    #expect(rig.reassembler.counters[.lostFrame] > 0)
+    #expect(rig.reassembler.counters[.reclaimed] == 0)
   }
 
   @Test("A loss is known 32 frames later, without waiting for the deadline")
@@ -165,51 +165,51 @@ struct LossTests {
     let frames = try cut(packet.all, payloadSize: 1_362)
     #expect(frames.count == 45)
     // Frame 12 is lost: the last frame, 44, is 32 later.
-    var bench = Bench()
+    var rig = ReassemblyRig()
     for frame in frames where frame.sequence != 13 {
-      bench.accept(frame)
-      #expect(bench.delivered.isEmpty == (frame.sequence < 45))
+      rig.accept(frame)
+      #expect(rig.delivered.isEmpty == (frame.sequence < 45))
     }
-    #expect(bench.delivered.count == 2)
-    #expect(bench.reassembler.counters[.lostFrame] == 1)
-    #expect(bench.accept(frames[12]) == .late(index: 12))
+    #expect(rig.delivered.count == 2)
+    #expect(rig.reassembler.counters[.lostFrame] == 1)
+    #expect(rig.accept(frames[12]) == .late(index: 12))
 
     // Frame 13 is lost: the next packet's first frame shows it.
-    bench = Bench()
-    for frame in frames where frame.sequence != 14 { bench.accept(frame) }
-    #expect(bench.delivered.isEmpty)
+    rig = ReassemblyRig()
+    for frame in frames where frame.sequence != 14 { rig.accept(frame) }
+    #expect(rig.delivered.isEmpty)
     let small = TestPacket.plain(version: 4, count: 40)
-    bench.accept(try cut(small.all, payloadSize: 1_362, firstSequence: 46)[0])
-    #expect(bench.delivered.count == 3)
-    #expect(bench.delivered.last == small.all)
+    rig.accept(try cut(small.all, payloadSize: 1_362, firstSequence: 46)[0])
+    #expect(rig.delivered.count == 3)
+    #expect(rig.delivered.last == small.all)
   }
 
   @Test("A packet whose frames keep coming is not given up, however slow the link")
   func slowLink() throws {
     let packet = TestPacket.make(.tcp4, payload: 60_000, gsoSize: 1_448)
-    var bench = Bench()
+    var rig = ReassemblyRig()
     for frame in try cut(packet.all, payloadSize: 1_362) {
-      bench.accept(frame)
-      bench.now = bench.now + .milliseconds(49)
-      bench.reassembler.expire(at: bench.now)
+      rig.accept(frame)
+      rig.now = rig.now + .milliseconds(49)
+      rig.reassembler.expire(at: rig.now)
     }
-    #expect(bench.delivered == [packet.all])
+    #expect(rig.delivered == [packet.all])
   }
 
   @Test("The deadline is 50 ms after the last frame")
   func deadline() throws {
-    var bench = Bench()
-    #expect(bench.reassembler.nextDeadline == nil)
+    var rig = ReassemblyRig()
+    #expect(rig.reassembler.nextDeadline == nil)
     let frames = try cut(TestPacket.make(.tcp4, payload: 9_000, gsoSize: 1_448).all, payloadSize: 1_362)
-    bench.accept(frames[0])
-    #expect(bench.reassembler.nextDeadline == bench.now + .milliseconds(50))
-    bench.reassembler.expire(at: bench.now + .milliseconds(50) - .nanoseconds(1))
-    bench.drain()
-    #expect(bench.delivered.isEmpty && bench.reassembler.fillingCount == 1)
-    bench.expire()
-    #expect(bench.delivered.count == 1 && bench.reassembler.fillingCount == 0)
-    #expect(bench.reassembler.nextDeadline == nil)
-    #expect(bench.reassembler.counters[.timedOut] == 1 && bench.reassembler.counters[.piece] == 1)
+    rig.accept(frames[0])
+    #expect(rig.reassembler.nextDeadline == rig.now + .milliseconds(50))
+    rig.reassembler.expire(at: rig.now + .milliseconds(50) - .nanoseconds(1))
+    rig.drain()
+    #expect(rig.delivered.isEmpty && rig.reassembler.fillingCount == 1)
+    rig.expire()
+    #expect(rig.delivered.count == 1 && rig.reassembler.fillingCount == 0)
+    #expect(rig.reassembler.nextDeadline == nil)
+    #expect(rig.reassembler.counters[.timedOut] == 1 && rig.reassembler.counters[.piece] == 1)
   }
 
   @Test("Of a packet without segmentation nothing is delivered in part")
@@ -217,10 +217,10 @@ struct LossTests {
     let frames = try cut(TestPacket.make(.udp4, payload: 1_450, gsoSize: 0).all, payloadSize: 1_362)
     #expect(frames.count == 2)
     for lost in 0...1 {
-      var bench = Bench()
-      bench.accept(frames[1 - lost])
-      bench.expire()
-      #expect(bench.delivered.isEmpty && bench.reassembler.counters[.nothingLeft] == 1)
+      var rig = ReassemblyRig()
+      rig.accept(frames[1 - lost])
+      rig.expire()
+      #expect(rig.delivered.isEmpty && rig.reassembler.counters[.nothingLeft] == 1)
     }
   }
 
@@ -231,14 +231,14 @@ struct LossTests {
     var frames = try cut(packet.all, payloadSize: 1_362)
     frames.remove(at: 4)
     frames.remove(at: 1)
-    var bench = Bench()
-    for frame in frames { bench.accept(frame) }
-    bench.expire()
-    #expect(bench.delivered.count == 3)
-    let tcp = bench.delivered.map { Array($0[30...]) }
+    var rig = ReassemblyRig()
+    for frame in frames { rig.accept(frame) }
+    rig.expire()
+    #expect(rig.delivered.count == 3)
+    let tcp = rig.delivered.map { Array($0[30...]) }
     #expect(tcp.map { $0[13] } == [0xb0, 0x30, 0x19])
     // The second piece starts at payload byte 2 · 1362 − 2 − 52.
     #expect(tcp.map { Int($0[18]) << 8 | Int($0[19]) } == [4_000, 4_000 - 2_670, 0])
-    #expect(bench.delivered.map { $0[1] } == [0, 1, 1])
+    #expect(rig.delivered.map { $0[1] } == [0, 1, 1])
   }
 }

@@ -5,10 +5,10 @@ import Testing
 @Suite("What a peer or the kernel may send is refused by name, and never traps")
 struct MalformedTests {
   private func refusal(_ bytes: [UInt8], sequence: UInt64 = 1_000) -> BearerError? {
-    var bench = Bench()
-    let refusal = bench.accept(Frame(bytes, sequence: sequence))
-    if refusal != nil { #expect(bench.delivered.isEmpty) }
-    if let refusal { #expect(bench.reassembler.counters[refusal.counter] == 1) }
+    var rig = ReassemblyRig()
+    let refusal = rig.accept(Frame(bytes, sequence: sequence))
+    if refusal != nil { #expect(rig.delivered.isEmpty) }
+    if let refusal { #expect(rig.reassembler.counters[refusal.counter] == 1) }
     return refusal
   }
 
@@ -60,28 +60,28 @@ struct MalformedTests {
     let packet = TestPacket.make(.tcp4, payload: 3_000, gsoSize: 1_000)
     let frames = try cut(packet.all, payloadSize: 802)
     #expect(frames.count == 4)
-    var bench = Bench()
-    bench.accept(frames[0])
-    bench.accept(frames[2])
+    var rig = ReassemblyRig()
+    rig.accept(frames[0])
+    rig.accept(frames[2])
     func changed(_ i: Int, _ body: (inout [UInt8]) -> Void) -> Frame {
       var bytes = frames[i].bytes
       body(&bytes)
       return Frame(bytes, sequence: frames[i].sequence)
     }
-    #expect(bench.accept(frames[0]) == .duplicate(index: 0))
-    #expect(bench.accept(changed(1) { $0[4] ^= 2 }) == .contradiction(index: 1))
-    #expect(bench.accept(changed(1) { $0[4] = 0 }) == .contradiction(index: 1))
-    #expect(bench.accept(changed(1) { $0[3] ^= 1 }) == .contradiction(index: 1))
-    #expect(bench.accept(changed(1) { $0.removeLast() }) == .contradiction(index: 1))
-    #expect(bench.accept(changed(1) { $0.append(0) }) == .contradiction(index: 1))
-    #expect(bench.accept(changed(1) { $0[0] |= 1 }) == .contradiction(index: 1))
-    #expect(bench.accept(changed(0) { $0[0] |= 1 }) == .contradiction(index: 0))
-    #expect(bench.accept(frames[3]) == nil)
+    #expect(rig.accept(frames[0]) == .duplicate(index: 0))
+    #expect(rig.accept(changed(1) { $0[4] ^= 2 }) == .contradiction(index: 1))
+    #expect(rig.accept(changed(1) { $0[4] = 0 }) == .contradiction(index: 1))
+    #expect(rig.accept(changed(1) { $0[3] ^= 1 }) == .contradiction(index: 1))
+    #expect(rig.accept(changed(1) { $0.removeLast() }) == .contradiction(index: 1))
+    #expect(rig.accept(changed(1) { $0.append(0) }) == .contradiction(index: 1))
+    #expect(rig.accept(changed(1) { $0[0] |= 1 }) == .contradiction(index: 1))
+    #expect(rig.accept(changed(0) { $0[0] |= 1 }) == .contradiction(index: 0))
+    #expect(rig.accept(frames[3]) == nil)
     let beyond: [UInt8] = [0x20, 4] + bytes16(4 * 802 - 2) + [0x81] + [UInt8](repeating: 0, count: 802)
-    #expect(bench.accept(Frame(beyond, sequence: 5)) == .contradiction(index: 4))
-    #expect(bench.delivered.isEmpty)
-    #expect(bench.accept(frames[1]) == nil)
-    #expect(bench.delivered == [packet.all])
+    #expect(rig.accept(Frame(beyond, sequence: 5)) == .contradiction(index: 4))
+    #expect(rig.delivered.isEmpty)
+    #expect(rig.accept(frames[1]) == nil)
+    #expect(rig.delivered == [packet.all])
   }
 
   @Test("A packet must be as long as it says")
@@ -183,7 +183,7 @@ struct MalformedTests {
       let packet = TestPacket.make(kind, payload: 300 + n * 150, gsoSize: n % 3 == 0 ? 0 : 250, seed: UInt64(n + 1))
       pool.append(try cut(packet.all, payloadSize: n % 2 == 0 ? 256 : 802).map(\.bytes))
     }
-    var bench = Bench(slots: 3)
+    var rig = ReassemblyRig(slots: 3)
     var sequences: [UInt64] = [1, 1, 1 << 63]
     var frames = 0
     var whole = 0
@@ -195,24 +195,24 @@ struct MalformedTests {
         let frame = Frame(
           isDamaged ? damage(bytes, &random) : bytes,
           sequence: isElsewhere ? UInt64.random(in: 0...UInt64.max, using: &random) : sequences[peer])
-        bench.accept(frame, peer: UInt32(peer))
-        if frames % 30 == 0 { bench.accept(frame, peer: UInt32(peer)) }
+        rig.accept(frame, peer: UInt32(peer))
+        if frames % 30 == 0 { rig.accept(frame, peer: UInt32(peer)) }
         sequences[peer] += 1
         frames += 1
       }
-      if frames % 20 == 0 { bench.expire() }
-      #expect(bench.reassembler.fillingCount <= 3)
-      for packet in bench.delivered { expectFitForKernel(packet, comment: "frame \(frames)") }
-      whole += bench.delivered.count
-      bench.delivered = []
+      if frames % 20 == 0 { rig.expire() }
+      #expect(rig.reassembler.fillingCount <= 3)
+      for packet in rig.delivered { expectFitForKernel(packet, comment: "frame \(frames)") }
+      whole += rig.delivered.count
+      rig.delivered = []
     }
     let cuttersOwn: [BearerCounter] = [
       .payloadTooSmall, .tooManyFrames, .noSlot, .unknownSegmentation, .packetTooLong,
     ]
-    #expect(whole > 10_000 && bench.reassembler.counters[.piece] > 1_000, "the fuzz reaches delivery")
+    #expect(whole > 10_000 && rig.reassembler.counters[.piece] > 1_000, "the fuzz reaches delivery")
     for raw in 0..<UInt8(BearerCounter.count) {
       guard let counter = BearerCounter(rawValue: raw), !cuttersOwn.contains(counter) else { continue }
-      #expect(bench.reassembler.counters[counter] > 0, "\(counter.name) is never reached")
+      #expect(rig.reassembler.counters[counter] > 0, "\(counter.name) is never reached")
     }
   }
 
@@ -246,10 +246,10 @@ struct MalformedTests {
       if n % 7 == 0 { bytes.removeLast(Int.random(in: 0...bytes.count, using: &random)) }
       let frames: [Frame]
       do throws(BearerError) { frames = try cut(bytes, payloadSize: 256) } catch { continue }
-      var bench = Bench()
-      for frame in frames { #expect(bench.accept(frame) == nil, "iteration \(n)") }
-      #expect(bench.delivered.count == 1, "iteration \(n)")
-      for packet in bench.delivered { expectFitForKernel(packet, comment: "iteration \(n)") }
+      var rig = ReassemblyRig()
+      for frame in frames { #expect(rig.accept(frame) == nil, "iteration \(n)") }
+      #expect(rig.delivered.count == 1, "iteration \(n)")
+      for packet in rig.delivered { expectFitForKernel(packet, comment: "iteration \(n)") }
       arrived += 1
     }
     #expect(arrived > 1_000)

@@ -10,14 +10,14 @@ struct RoundTripTests {
   private func roundTrip(_ packet: TestPacket, payloadSize: Int, expecting: [UInt8]? = nil) throws {
     let frames = try cut(packet.all, payloadSize: payloadSize)
     for frame in frames { #expect(frame.count <= Segment.headerSize + payloadSize) }
-    var bench = Bench()
+    var rig = ReassemblyRig()
     for frame in frames {
-      #expect(bench.delivered.isEmpty)
-      #expect(bench.accept(frame) == nil)
+      #expect(rig.delivered.isEmpty)
+      #expect(rig.accept(frame) == nil)
     }
-    #expect(bench.delivered == [expecting ?? packet.all])
-    #expect(bench.reassembler.fillingCount == 0)
-    let checked = DeliveryChecker(bench.delivered.first ?? [])
+    #expect(rig.delivered == [expecting ?? packet.all])
+    #expect(rig.reassembler.fillingCount == 0)
+    let checked = DeliveryChecker(rig.delivered.first ?? [])
     #expect(checked.problems.isEmpty, "\(checked.problems)")
   }
 
@@ -83,9 +83,9 @@ struct RoundTripTests {
       let packet = TestPacket.make(kind, payload: 20_000, gsoSize: 1_200, seed: seed)
       let frames = try cut(packet.all, payloadSize: 802).shuffled(using: &random)
       // A shuffle of 25 frames stays within the reorder tolerance.
-      var bench = Bench()
-      for frame in frames { #expect(bench.accept(frame) == nil, "seed \(seed)") }
-      #expect(bench.delivered == [packet.all], "seed \(seed)")
+      var rig = ReassemblyRig()
+      for frame in frames { #expect(rig.accept(frame) == nil, "seed \(seed)") }
+      #expect(rig.delivered == [packet.all], "seed \(seed)")
     }
   }
 

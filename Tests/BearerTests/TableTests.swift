@@ -8,13 +8,13 @@ struct TableTests {
   func twoPeers() throws {
     let a = TestPacket.make(.tcp4, payload: 40_000, gsoSize: 1_448, seed: 5)
     let b = TestPacket.make(.tcp4, payload: 40_000, gsoSize: 1_448, seed: 6)
-    var bench = Bench()
+    var rig = ReassemblyRig()
     for (x, y) in zip(try cut(a.all, payloadSize: 1_362), try cut(b.all, payloadSize: 1_362)) {
-      #expect(bench.accept(x, peer: 1) == nil)
-      #expect(bench.accept(y, peer: 2) == nil)
+      #expect(rig.accept(x, peer: 1) == nil)
+      #expect(rig.accept(y, peer: 2) == nil)
     }
-    #expect(bench.delivered == [a.all, b.all])
-    #expect(bench.deliveredPeers == [1, 2])
+    #expect(rig.delivered == [a.all, b.all])
+    #expect(rig.deliveredPeers == [1, 2])
   }
 
   @Test("With all slots taken, the peer with the most packets gives up its oldest, and it is delivered")
@@ -23,25 +23,25 @@ struct TableTests {
     let frames = try packets.enumerated().map { n, p in
       try cut(p.all, payloadSize: 1_362, firstSequence: UInt64(n * 7 + 1))
     }
-    var bench = Bench(slots: 4)
-    for n in 1...3 { bench.accept(frames[n][0], peer: 1) }
-    bench.accept(frames[0][0], peer: 9)
+    var rig = ReassemblyRig(slots: 4)
+    for n in 1...3 { rig.accept(frames[n][0], peer: 1) }
+    rig.accept(frames[0][0], peer: 9)
     for n in 1...3 {
-      bench.now = bench.now + .microseconds(1)
-      bench.accept(frames[n][1], peer: 1)
+      rig.now = rig.now + .microseconds(1)
+      rig.accept(frames[n][1], peer: 1)
     }
-    #expect(bench.reassembler.fillingCount == 4)
-    #expect(bench.reassembler.counters[.reclaimed] == 0)
+    #expect(rig.reassembler.fillingCount == 4)
+    #expect(rig.reassembler.counters[.reclaimed] == 0)
     // Peer 9 waits longest, but peer 1 has three.
-    bench.accept(frames[4][0], peer: 2)
-    #expect(bench.reassembler.fillingCount == 4)
-    #expect(bench.reassembler.counters[.reclaimed] == 1)
-    #expect(bench.deliveredPeers == [1])
+    rig.accept(frames[4][0], peer: 2)
+    #expect(rig.reassembler.fillingCount == 4)
+    #expect(rig.reassembler.counters[.reclaimed] == 1)
+    #expect(rig.deliveredPeers == [1])
     checkPieces(
-      bench.delivered, of: packets[1], kind: .tcp4, gsoSize: 1_448,
+      rig.delivered, of: packets[1], kind: .tcp4, gsoSize: 1_448,
       expected: (0..<9_000).map { $0 < 2 * 1_362 - 2 - 52 }, comment: "front of the reclaimed packet")
-    for frame in frames[0].dropFirst() { #expect(bench.accept(frame, peer: 9) == nil) }
-    #expect(bench.delivered.last == packets[0].all)
+    for frame in frames[0].dropFirst() { #expect(rig.accept(frame, peer: 9) == nil) }
+    #expect(rig.delivered.last == packets[0].all)
   }
 
   @Test("A caller that never drains gets no slot, and nothing is overwritten")
@@ -64,29 +64,29 @@ struct TableTests {
   @Test("Frames of a finished packet open no slot")
   func late() throws {
     let frames = try cut(TestPacket.make(.udp6, payload: 9_000, gsoSize: 1_200).all, payloadSize: 1_362)
-    var bench = Bench()
-    for frame in frames { bench.accept(frame) }
-    for (i, frame) in frames.enumerated() { #expect(bench.accept(frame) == .late(index: i)) }
-    #expect(bench.reassembler.fillingCount == 0 && bench.delivered.count == 1)
-    #expect(bench.reassembler.counters[.late] == UInt64(frames.count))
+    var rig = ReassemblyRig()
+    for frame in frames { rig.accept(frame) }
+    for (i, frame) in frames.enumerated() { #expect(rig.accept(frame) == .late(index: i)) }
+    #expect(rig.reassembler.fillingCount == 0 && rig.delivered.count == 1)
+    #expect(rig.reassembler.counters[.late] == UInt64(frames.count))
   }
 
   @Test("A peer that is forgotten leaves nothing")
   func forget() throws {
     let frames = try cut(TestPacket.make(.tcp4, payload: 9_000, gsoSize: 1_200).all, payloadSize: 1_362)
-    var bench = Bench()
-    bench.accept(frames[0], peer: 1)
-    bench.accept(frames[0], peer: 2)
-    bench.reassembler.forget(peer: 1)
-    #expect(bench.reassembler.fillingCount == 1)
-    bench.expire()
-    #expect(bench.deliveredPeers == [2])
+    var rig = ReassemblyRig()
+    rig.accept(frames[0], peer: 1)
+    rig.accept(frames[0], peer: 2)
+    rig.reassembler.forget(peer: 1)
+    #expect(rig.reassembler.fillingCount == 1)
+    rig.expire()
+    #expect(rig.deliveredPeers == [2])
     // Finished packets neither: another peer of that number begins anew.
-    for frame in frames { bench.accept(frame, peer: 1) }
-    let delivered = bench.deliveredPeers.count
-    bench.reassembler.forget(peer: 1)
-    for frame in frames { #expect(bench.accept(frame, peer: 1) == nil) }
-    #expect(bench.deliveredPeers.count == delivered + 1)
+    for frame in frames { rig.accept(frame, peer: 1) }
+    let delivered = rig.deliveredPeers.count
+    rig.reassembler.forget(peer: 1)
+    for frame in frames { #expect(rig.accept(frame, peer: 1) == nil) }
+    #expect(rig.deliveredPeers.count == delivered + 1)
   }
 
   @Test("Every counter has a name of its own")

@@ -135,6 +135,24 @@ private final class Rig {
       "nft '\(ruleSet)'", note: "an accept for it was put first", check: "nft list ruleset | grep -q 'lifeline mm0'")
   }
 
+  @Test func `legacy filter tables are named by the kernel's two lists`() {
+    inNamespace {
+      do throws(SystemError) {
+        let rig = try Rig()
+        // Any file with something in it is a list that is not empty.
+        let guardian = rig.device.guardian
+        let (some, none) = ("/proc/version", "/dev/null") as (StaticString, StaticString)
+        #expect(guardian.suspects(list4: some, list6: none).contains("(iptables-legacy -I INPUT -i mm0 "))
+        #expect(guardian.suspects(list4: none, list6: some).contains("(ip6tables-legacy -I INPUT -i mm0 "))
+        #expect(guardian.suspects(list4: some, list6: some).contains("(iptables-legacy, ip6tables-legacy -I "))
+        for list in [none, "/proc/no-such-file"] {
+          #expect(guardian.suspects(list4: list, list6: list).contains("nftables are in order"))
+        }
+        rig.device.shutdown()
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
   @Test func `with protection off damage is reported and left`() {
     inNamespace {
       do throws(SystemError) {

@@ -69,6 +69,89 @@ extension SystemTests {
       }
     }
 
+    @Test func `ctl routes says why this way and not another`() throws {
+      try withRunningNetwork(.ring(4)) { laboratory, _ in
+        let authority = laboratory.authority
+        _ = try wait(upTo: 5) { try authority.knownLinks().count == 4 }
+        let identifiers = Dictionary(
+          uniqueKeysWithValues: try authority.knownNodes().map { ($0.name, $0.id) })
+        func explain(_ name: String) throws -> [[String: Any]] {
+          let text = try authority.control(["routes", name], json: true).output
+          let document = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+          #expect(document["node"] as? String == name)
+          #expect((document["rule"] as? String)?.hasPrefix("lowest cost, then") == true)
+          return try #require(document["candidates"] as? [[String: Any]])
+        }
+        func expect(_ candidate: [String: Any], _ chosen: Bool, _ path: [String], _ why: String) {
+          #expect(candidate["chosen"] as? Bool == chosen)
+          #expect(candidate["path"] as? [String] == path)
+          #expect(candidate["hops"] as? Int == path.count)
+          #expect(candidate["cost"] as? Int == 10 * path.count)
+          #expect(candidate["frameSize"] as? Int == 1500)
+          #expect(candidate["why"] as? String == why)
+        }
+        // Two ways as good as one another: the lower identifier decides.
+        let opposite = try explain("cm2")
+        try #require(opposite.count == 2)
+        let sides = ["cm1", "cm3"].sorted { identifiers[$0] ?? "" < identifiers[$1] ?? "" }
+        expect(opposite[0], true, [sides[0], "cm2"], "the best of all paths")
+        expect(opposite[1], false, [sides[1], "cm2"], "is equal; the chosen one's identifiers are lower")
+        // One link, or three.
+        let beside = try explain("cm1")
+        try #require(beside.count == 2)
+        expect(beside[0], true, ["cm1"], "the best of all paths")
+        expect(beside[1], false, ["cm3", "cm2", "cm1"], "costs 30, the chosen one 10")
+        // What is explained is what is done.
+        let all = try JSONSerialization.jsonObject(
+          with: Data(try authority.control(["routes"], json: true).output.utf8))
+        let laid = try #require((all as? [[String: Any]])?.first { $0["node"] as? String == "cm2" })
+        #expect(laid["path"] as? [String] == [sides[0], "cm2"])
+        let unknown = try authority.control(["routes", "nobody"], tolerant: true)
+        #expect(unknown.status == 1 && unknown.errorOutput.contains("no node nobody"), "\(unknown)")
+      }
+    }
+
+    @Test func `ctl events tells what has happened, and with --follow what happens next`() throws {
+      try withRunningNetwork(.chain(2)) { laboratory, _ in
+        let wanted = [
+          ["link to cm1 on eth0 is up", "cm1 is authenticated", "cm1 is reachable over 1 hops"],
+          ["link to ma on eth0 is up", "authenticated by authority ma", "route to authority ma is installed"],
+        ]
+        var followers: [(process: BackgroundProcess, log: String)] = []
+        for (node, parts) in zip(laboratory.nodes, wanted) {
+          let lines = try node.control(["events"]).output.split(separator: "\n")
+          for part in parts {
+            let count = lines.filter { $0.hasSuffix("notice: \(part)") }.count
+            #expect(count == 1, "\(node.name), \(part): \(lines)")
+          }
+          let text = try node.control(["events"], json: true).output
+          let document = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]])
+          #expect(document.count == lines.count)
+          #expect(document.contains { $0["text"] as? String == parts[0] && $0["level"] as? String == "notice" })
+          let log = "\(laboratory.directory)/\(node.name)-events"
+          let words = [node.binary, "ctl", "--run", node.runDirectory, "events", "--follow"]
+          followers.append((try BackgroundProcess(words, log: log), log))
+        }
+        defer { for follower in followers { follower.process.stop() } }
+        func said(_ index: Int) -> String { (try? String(contentsOfFile: followers[index].log, encoding: .utf8)) ?? "" }
+        // What was before comes first.
+        for index in 0..<2 { #expect(try wait(upTo: 3) { said(index).contains(wanted[index][0]) } != nil) }
+        #expect(!said(0).contains("is down") && !said(1).contains("is down"))
+        try laboratory.setCarrier(0, up: false)
+        for (index, name) in ["cm1", "ma"].enumerated() {
+          let seen = try wait(upTo: 2) { said(index).contains("link to \(name) on eth0 is down: ") }
+          #expect(seen != nil, "\(said(index))")
+        }
+        try laboratory.setCarrier(0, up: true)
+        let again = try wait(upTo: 3) { said(0).components(separatedBy: wanted[0][0]).count == 3 }
+        #expect(again != nil, "\(said(0))")
+        #expect(followers.allSatisfy { $0.process.isRunning })
+        // A follower ends with its node.
+        laboratory.nodes[1].stop()
+        #expect(followers[1].process.hasEnded(within: 3))
+      }
+    }
+
     @Test func `a node whose bearer device is down is not ready`() throws {
       try withLaboratory(.chain(2)) { laboratory in
         // Otherwise it is up again before anybody has asked.

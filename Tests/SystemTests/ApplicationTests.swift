@@ -37,6 +37,11 @@ extension SystemTests {
         try load(5)
         let after = try #require(laboratory.nodes[1].figures).residentKiB
         #expect(after - before <= 256, "the relay grew from \(before) to \(after) KiB")
+        // The soak's other half: one that is killed comes back, and the relay, which is not, has grown no more for it.
+        try trial.restartComponent(far)
+        try load(1)
+        let last = try #require(laboratory.nodes[1].figures).residentKiB
+        #expect(last - before <= 256, "the relay grew from \(before) to \(last) KiB over a restart")
       }
     }
   }

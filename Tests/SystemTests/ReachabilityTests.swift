@@ -56,29 +56,61 @@ extension SystemTests {
       }
     }
 
-    @Test func `a host behind the authority reaches a component with 1500-byte packets`() throws {
+    @Test func `a host behind the authority reaches a component with 1500-byte packets of both families`() throws {
       try withRunningNetwork(.chain(3)) { laboratory, trial in
         let authority = laboratory.authority
         let component = laboratory.nodes[2]
+        let (four, six) = try trial.pair(of: component)
         let host = try laboratory.addHost("host", behind: authority, interface: "uplink", peer: "lan")
         try authority.run(["ip", "address", "add", "198.51.100.1/24", "dev", "lan"])
+        try authority.run(["ip", "address", "add", "2001:db8:51::1/64", "dev", "lan", "nodad"])
         try authority.run(["ip", "link", "set", "lan", "up"])
-        try authority.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        try authority.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
         try run(
           ["ip", "-n", host, "-batch", "-"],
           input: """
             address add 198.51.100.2/24 dev uplink
+            address add 2001:db8:51::2/64 dev uplink nodad
             link set uplink up
             route add 10.77.0.0/16 via 198.51.100.1
+            route add \(six.text)/128 via 2001:db8:51::1
 
             """)
-        let (four, _) = try trial.pair(of: component)
-        // The way back: the component routes the host's prefix into mm0.
+        // The way back: the component routes the host's prefixes into mm0.
         try component.run(["ip", "route", "add", "198.51.100.0/24", "dev", "mm0"])
-        let answers = try wait(upTo: 5, every: 0.3) {
-          try ping(from: host, four.text, count: 3, payload: 1472, unfragmented: true).isComplete
+        try component.run(["ip", "-6", "route", "add", "2001:db8:51::/64", "dev", "mm0"])
+        // 1500 = 20 (IPv4) or 40 (IPv6) + 8 (ICMP) + payload.
+        for (address, payload) in [(four, 1472), (six, 1452)] {
+          var last = ""
+          let answers = try wait(upTo: 5, every: 0.3) {
+            let result = try ping(from: host, address.text, count: 3, payload: payload, unfragmented: true)
+            last = result.output
+            return result.isComplete
+          }
+          #expect(answers != nil, "no answer to a host behind the authority: \(last)")
         }
-        #expect(answers != nil, "no answer to a host behind the authority")
+      }
+    }
+
+    /// The paper's two pictures, by the names the laboratory's commands know.
+    @Test(arguments: ["figure4", "figure5"])
+    func `in the paper's networks everybody reaches everybody`(name: String) throws {
+      let topology = try Topology(parsing: name)
+      try withRunningNetwork(topology) { laboratory, trial in
+        let known = try wait(upTo: 5) { try laboratory.authority.knownLinks().count == topology.links.count }
+        #expect(known != nil)
+        let entries = try laboratory.authority.knownNodes()
+        #expect(entries.count == topology.nodeCount)
+        for node in laboratory.nodes {
+          #expect(entries.first { $0.name == node.name }?.hops == topology.hopsFromAuthority[node.index])
+          let others = try laboratory.nodes.filter { $0.index != node.index }.flatMap { other in
+            let entry = try #require(entries.first { $0.name == other.name })
+            return [entry.ipv4, entry.ipv6].compactMap { $0.flatMap(IPAddress.init) }
+          }
+          #expect(others.count == 2 * (topology.nodeCount - 1))
+          let answered = try Prober(in: node.namespace).probe(others, timeout: 3)
+          #expect(answered.count == others.count, "\(node.name): only \(answered.keys.map(\.text).sorted()) answer")
+        }
       }
     }
 

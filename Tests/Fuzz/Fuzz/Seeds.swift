@@ -46,7 +46,12 @@ enum Seeds {
       return messages.flatMap { bytes in (0..<7).flatMap { [[$0] + bytes, [$0] + bytes.dropFirst()] } }
     case "lsa": return values(vectors, "lsa").map { [1] + counted($0) + [3] }
     case "membership": return values(vectors, "membership").flatMap { bytes in (0..<9).map { [$0] + bytes } }
-    case "store": return values(vectors, "membership-store").flatMap { bytes in (0..<4).map { [$0] + bytes } }
+    case "store":
+      let seals = [0, 1, 2, 16, 17, 48 * 1024 >> 8].map { cost -> [UInt8] in
+        let head = Array("lfl-seal".utf8) + [1] + [UInt8](repeating: 0x5a, count: 16)
+        return [4] + head + [0, 0, 0, UInt8(min(cost, 17)), 0, 0, UInt8(cost), 8] + [UInt8](repeating: 3, count: 40)
+      }
+      return values(vectors, "membership-store").flatMap { bytes in (0..<4).map { [$0] + bytes } } + seals
     case "neighbour":
       let frames = ["discover", "handshake", "hello", "link"].flatMap { values(vectors, $0) }
       return frames.map { [1, 1] + counted($0) }

@@ -1,4 +1,4 @@
-// What the tests drive: frames in memory of their own, with the head room the bearer asks for and not a byte more.
+// The rig the tests drive: a reassembler with its clock, fed with frames in memory of their own, with the head room the bearer asks for and not a byte more.
 
 import Bearer
 import Core
@@ -44,7 +44,7 @@ func cut(_ packet: [UInt8], payloadSize: Int, firstSequence: UInt64 = 1) throws(
   return frames
 }
 
-struct Bench: ~Copyable {
+struct ReassemblyRig: ~Copyable {
   var reassembler: Reassembler
   var now = Instant(nanoseconds: 1_000_000)
   var delivered: [[UInt8]] = []
