@@ -134,6 +134,11 @@ extension BearerGuard {
         isUp = refused == 0
         return refused
       }
+    } else if link.flags & LinkFlag.lowerUp == 0 {
+      isDamaged = true
+      mend("its carrier was taken away", "given back") {
+        requests.request(LinkRequest.change(index) { $0.attribute(33, u8: 1) })  // IFLA_CARRIER
+      }
     }
     return isDamaged
   }

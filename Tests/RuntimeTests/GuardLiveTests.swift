@@ -134,6 +134,12 @@ private final class Rig {
       check: "ip link show mm0 | grep -q 'qlen 1000'")
   }
 
+  @Test func `a carrier taken away is given back`() {
+    damage(
+      "ip link set mm0 carrier off", note: "its carrier was taken away; given back",
+      check: "ip link show mm0 | grep -q LOWER_UP")
+  }
+
   @Test func `others' routes in our table are taken out`() {
     damage(
       "ip route add blackhole 10.1.7.0/24 table 19529; ip -6 route add unreachable fd11::7:0/112 table 19529; "
