@@ -5,7 +5,6 @@ import Core
 import Wire
 
 public struct BearerDevice: ~Copyable {
-  private let tun: Int32
   let guardian: BearerGuard
   private var isOpen = true
   /// The probe's reserved addresses as they lie in memory, for a quick look at every packet; 0 when there is none.
@@ -31,7 +30,6 @@ public struct BearerDevice: ~Copyable {
       cs_net_close(fd)
       throw error
     }
-    tun = fd
     guardian = made
   }
 
@@ -50,8 +48,16 @@ public struct BearerDevice: ~Copyable {
     return "set up \(nameText(name)): the kernel's TUN has no virtio headers (older than 2.6.32?)"
   }
 
-  /// Readable when the kernel has sent a packet.
+  private var tun: Int32 { guardian.tun }
+
+  /// Readable when the kernel has sent a packet. -1 while the device is gone.
   public var fileDescriptor: Int32 { tun }
+
+  /// Differs when `fileDescriptor` is another than before, even of the same number.
+  var generation: UInt32 { guardian.generation }
+
+  /// Reading gives nothing but errors: the descriptor is watched no longer, and replaced.
+  mutating func lost() { guardian.lost() }
 
   /// A virtio header (10 bytes) and an IP packet. The byte count, or -errno (-11: nothing there).
   public func read(into room: UnsafeMutableRawBufferPointer) -> Int {
@@ -119,7 +125,7 @@ public struct BearerDevice: ~Copyable {
     if !isOpen { return }
     isOpen = false
     guardian.shutdown()
-    cs_net_close(tun)
+    if tun >= 0 { cs_net_close(tun) }
   }
 }
 

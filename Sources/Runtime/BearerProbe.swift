@@ -209,6 +209,13 @@ struct ProbePath {
     }
   }
 
+  /// There is no device to ask over.
+  mutating func failsEntirely() {
+    failing = .full
+    pending = []
+    isKnown = true
+  }
+
   /// Ends the round: what was asked and not answered fails, what was answered works.
   mutating func conclude(asked full: Bool) {
     failing = full ? pending : failing.subtracting(.brief).union(pending)

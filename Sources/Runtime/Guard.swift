@@ -29,7 +29,10 @@ final class BearerGuard {
   static let turnLimit = 256
 
   let protect: Bool
-  let tun: Int32
+  /// The TUN device's descriptor; -1 while there is none.
+  var tun: Int32
+  /// Counts the descriptors there have been: one of the same number may be another.
+  var generation: UInt32 = 0
   let name: [UInt8]
   var index: Int32
   let requests: NetlinkSocket
@@ -43,6 +46,12 @@ final class BearerGuard {
   var paths: [ProbePath] = []
   var overlap = GuardOverlap()
   var isUp = false
+  /// The device is not in this namespace.
+  var isMissing = false
+  /// Its descriptor gives nothing but errors.
+  var isLost = false
+  /// What cannot be mended as long as another's device has our name: said once.
+  var outage = ""
   /// First set-up: what is missing is not damage.
   var isInstalling = false
   /// Another's rule stands before ours; the kernel's local table stands before both.
@@ -144,11 +153,20 @@ final class BearerGuard {
     for i in paths.indices { paths[i].listen() }
     if mustAudit {
       mustAudit = false
-      if audit() { hasten(all: false) }
+      let wasMissing = isMissing
+      if audit() { hasten(all: wasMissing) }
     }
     judge()
-    if askedAt == nil && nextRound <= now { ask() }
+    if askedAt == nil && nextRound <= now {
+      if isMissing { seek() } else { ask() }
+    }
     if overlap.turn(at: now) { noteOverlaps(overlap.routes) }
+  }
+
+  /// Nothing but errors comes from the descriptor.
+  func lost() {
+    isLost = true
+    mustAudit = true
   }
 
   /// The kernel sent `packet` (an IP packet without its virtio header) to a reserved address.
@@ -195,6 +213,16 @@ final class BearerGuard {
     for i in paths.indices { paths[i].begin(round: round, full: isFullRound) { inject($0) } }
   }
 
+  /// In place of a round while there is no device: tries to have one again.
+  private func seek() {
+    nextRound = now + BearerGuard.probeInterval
+    for i in paths.indices { paths[i].failsEntirely() }
+    _ = audit()
+    if isMissing { return }
+    mustAskAll = true
+    nextRound = now
+  }
+
   private func inject(_ packet: [UInt8]) {
     packet.withUnsafeBytes { _ = cs_tun_write(tun, $0.baseAddress, $0.count) }
   }
@@ -229,6 +257,7 @@ final class BearerGuard {
   private func failed() {
     failures += 1
     let isDamaged = audit()
+    if isMissing { return }
     var isMended = isDamaged && protect
     if !isDamaged || failures >= 2 || isFilterSuspect {
       if repairFilters() { isMended = true }
@@ -284,7 +313,8 @@ final class BearerGuard {
   private func take(_ m: NetlinkMessage) {
     switch m.type {
     case RouteMessage.newLink, RouteMessage.deleteLink:
-      if m.payload.u8(0) == 0 && m.payload.u32(4) == UInt32(bitPattern: index) { mustAudit = true }
+      guard m.payload.u8(0) == 0 else { return }
+      if m.payload.u32(4) == UInt32(bitPattern: index) || !outage.isEmpty { mustAudit = true }
     case RouteMessage.newAddress, RouteMessage.deleteAddress:
       if m.payload.u32(4) == UInt32(bitPattern: index) { mustAudit = true }
     case RouteMessage.newRoute, RouteMessage.deleteRoute:
@@ -336,8 +366,23 @@ final class BearerGuard {
     note(level, text)
   }
 
+  /// Said once as long as it lasts.
+  func trouble(_ text: String) {
+    if outage.utf8.elementsEqual(text.utf8) { return }
+    outage = text
+    note(.error, "\(nameText(name)): \(text)")
+  }
+
   private func noteOverlaps(_ routes: [RouteRecord]) {
     for route in routes {
+      if overlap.isShadow(route) {
+        mustAudit = true
+        note(
+          .error,
+          "the data plane's \(overlapText(route)) hides the same address of the management prefix from this host, which "
+            + "cannot open a connection to a member there: remove it, or give one of the two another prefix")
+        continue
+      }
       let what = "the data plane's \(overlapText(route)) overlaps the management prefix"
       if overlap.isWider(route) {
         note(.notice, "\(what); inside the prefix management traffic goes over \(nameText(name))")
@@ -349,12 +394,15 @@ final class BearerGuard {
   }
 
   private func noteOverlapGone(_ route: RouteRecord) {
+    if overlap.isShadow(route) { mustAudit = true }
     note(.info, "the data plane's \(overlapText(route)) overlaps the management prefix no longer")
   }
 
   /// "route 10.1.5.0/24 (eth0)".
   func overlapText(_ route: RouteRecord) -> String {
     let via = route.interface == 0 ? "" : " (\(requests.link(route.interface).map { nameText($0.name) } ?? "?"))"
-    return "\(route.type == RouteType.local ? "address" : "route") \(route.destination.text)\(via)"
+    let isInFront = route.table == OwnNumber.localTable
+    let kind = route.type == RouteType.local ? "address" : isInFront ? "local-table route" : "route"
+    return "\(kind) \(route.destination.text)\(via)"
   }
 }

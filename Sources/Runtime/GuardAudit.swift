@@ -8,6 +8,8 @@ import Core
 extension BearerGuard {
   static let mtu: UInt32 = 1500
   static let transmitQueue: UInt32 = 1000
+  /// Routes of others taken out of our table at once.
+  static let foreignLimit = 256
 
   func install() {
     isInstalling = true
@@ -21,6 +23,7 @@ extension BearerGuard {
   /// What does not vanish with the device.
   func uninstall() {
     for prefix in prefixes {
+      _ = requests.request(RuleRecord.change(prefix, from: prefix.address, add: false))
       _ = requests.request(RuleRecord.change(prefix, add: false))
       for route in wantedRoutes(prefix) {
         _ = requests.request(
@@ -33,18 +36,21 @@ extension BearerGuard {
   /// Looks at everything and mends what is amiss. True when something was.
   func audit() -> Bool {
     var isDamaged = false
-    guard var link = requests.link(index) else { return deviceIsGone() }
+    let present = requests.link(index)
+    guard !isLost, var link = present else { return deviceIsGone(present) }
+    isMissing = false
     if auditDevice(&link) { isDamaged = true }
-    if auditSysctls() { isDamaged = true }
+    if auditSysctls(link.name) { isDamaged = true }
     if auditAddresses() { isDamaged = true }
     // Rules first: what stands before ours decides which routes are wanted.
     for prefix in prefixes where auditRule(prefix) { isDamaged = true }
     for prefix in prefixes where auditRoutes(prefix) { isDamaged = true }
+    for prefix in prefixes where auditAnswerRule(prefix) { isDamaged = true }
     return isDamaged
   }
 
   /// Mends unless told not to, and says so. `act` answers 0 or errno; EEXIST is as good as done.
-  private func mend(_ what: String, _ deed: String, _ act: () -> Int32) {
+  func mend(_ what: String, _ deed: String, _ act: () -> Int32) {
     if isInstalling {
       let refused = act()
       if refused != 0 && refused != 17 {
@@ -68,7 +74,7 @@ extension BearerGuard {
   // MARK: Device
 
   /// MTU, queue and no addresses of the kernel's own making, before it is up.
-  private func prepareDevice() {
+  func prepareDevice() {
     _ = requests.request(
       LinkRequest.change(index) { w in
         w.attribute(4, u32: BearerGuard.mtu)
@@ -82,32 +88,17 @@ extension BearerGuard {
     Sysctl.write(Sysctl.interfaceKey(family: 6, name: name, "accept_dad"), 0)
   }
 
-  /// The device was deleted: the descriptor can make it again.
-  private func deviceIsGone() -> Bool {
-    isUp = false
-    mend("the device was deleted", "made again") {
-      var step: Int32 = 0
-      let result = withZeroTerminated(name) { cs_tun_attach(tun, $0, &step) }
-      if result < 0 { return -result }
-      let fresh = withZeroTerminated(name) { cs_net_index($0) }
-      if fresh < 0 { return -fresh }
-      index = fresh
-      return 0
-    }
-    guard protect, requests.link(index) != nil else { return true }
-    let was = isInstalling
-    isInstalling = true
-    prepareDevice()
-    _ = audit()
-    isInstalling = was
-    overlap.scan(prefixes: prefixes, bearer: index, at: now)
-    return true
-  }
-
   private func auditDevice(_ link: inout LinkRecord) -> Bool {
     var isDamaged = false
-    if link.name != name {
+    if link.name == name {
+      outage = ""
+    } else if protect, let other = namesake() {
+      trouble(
+        "the device was renamed to \(nameText(link.name)) and another's device\(other) has its name: it works under that "
+          + "name; rename or remove the other one")
+    } else {
       isDamaged = true
+      outage = ""
       mend("the device was renamed to \(nameText(link.name))", "renamed back") {
         let rename = LinkRequest.change(index) { $0.attribute(3, text: name) }
         let refused = requests.request(rename)
@@ -129,6 +120,12 @@ extension BearerGuard {
         requests.request(LinkRequest.change(index) { $0.attribute(4, u32: BearerGuard.mtu) })
       }
     }
+    if link.transmitQueue != BearerGuard.transmitQueue {
+      isDamaged = true
+      mend("its queue was set to \(link.transmitQueue) packets", "set back to \(BearerGuard.transmitQueue)") {
+        requests.request(LinkRequest.change(index) { $0.attribute(13, u32: BearerGuard.transmitQueue) })
+      }
+    }
     isUp = link.isAdministrativelyUp
     if !isUp {
       isDamaged = true
@@ -137,13 +134,18 @@ extension BearerGuard {
         isUp = refused == 0
         return refused
       }
+    } else if link.flags & LinkFlag.lowerUp == 0 {
+      isDamaged = true
+      mend("its carrier was taken away", "given back") {
+        requests.request(LinkRequest.change(index) { $0.attribute(33, u8: 1) })  // IFLA_CARRIER
+      }
     }
     return isDamaged
   }
 
   // MARK: Sysctls
 
-  private func auditSysctls() -> Bool {
+  private func auditSysctls(_ name: [UInt8]) -> Bool {
     var isDamaged = false
     // The kernel takes the greater of this and conf/all: 2, loose, wins over all=1.
     let reverse = Sysctl.interfaceKey(family: 4, name: name, "rp_filter")
@@ -186,11 +188,12 @@ extension BearerGuard {
     var table: UInt32
   }
 
-  /// The prefix to the device, and the own address to the host, should our rule ever stand before the local one.
+  /// The own address to the host, should our rule ever stand before the local one, and the prefix to the device. In this
+  /// order: the kernel takes the second with our source address only when it knows that as local, by whatever table.
   func wantedRoutes(_ prefix: IPPrefix) -> [WantedRoute] {
     var wanted = [
-      WantedRoute(destination: prefix.network, type: RouteType.unicast, table: OwnNumber.table),
       WantedRoute(destination: prefix.host, type: RouteType.local, table: OwnNumber.table),
+      WantedRoute(destination: prefix.network, type: RouteType.unicast, table: OwnNumber.table),
     ]
     if usesLocalTable {
       wanted.append(
@@ -201,22 +204,23 @@ extension BearerGuard {
 
   private func auditRoutes(_ prefix: IPPrefix) -> Bool {
     var present: [RouteRecord] = []
+    var foreign: [RouteRecord] = []
+    let wantedHere = wantedRoutes(prefix)
     for table in usesLocalTable ? [OwnNumber.table, OwnNumber.localTable] : [OwnNumber.table] {
       _ = requests.dump(RouteRecord.dump(family: prefix.family, table: table)) { m in
-        if m.type == RouteMessage.newRoute, let route = RouteRecord(m), route.table == table,
-          route.origin == OwnNumber.origin
+        guard m.type == RouteMessage.newRoute, let route = RouteRecord(m), route.table == table else { return }
+        let isOurs = wantedHere.contains { isSame(route, $0) }
+        if isOurs && route.origin == OwnNumber.origin { present.append(route) }
+        if table == OwnNumber.table && foreign.count < BearerGuard.foreignLimit
+          && (!isOurs || route.origin != OwnNumber.origin)
         {
-          present.append(route)
+          foreign.append(route)
         }
       }
     }
-    var isDamaged = false
-    for wanted in wantedRoutes(prefix) {
-      let isThere = present.contains {
-        $0.destination == wanted.destination && $0.type == wanted.type && $0.table == wanted.table
-          && ($0.interface == index || wanted.type == RouteType.local)
-      }
-      if isThere { continue }
+    var isDamaged = removeForeign(foreign)
+    for wanted in wantedHere {
+      if present.contains(where: { isSame($0, wanted) }) { continue }
       isDamaged = true
       // Its coming is part of what was noted of the rule.
       if wanted.table == OwnNumber.localTable && (protect || isInstalling) {
@@ -232,12 +236,32 @@ extension BearerGuard {
     return isDamaged
   }
 
+  private func isSame(_ route: RouteRecord, _ wanted: WantedRoute) -> Bool {
+    route.destination == wanted.destination && route.type == wanted.type && route.table == wanted.table
+      && (route.interface == index || wanted.type == RouteType.local)
+  }
+
+  /// Our table is ours: what another put there leads members' packets astray.
+  private func removeForeign(_ foreign: [RouteRecord]) -> Bool {
+    guard let first = foreign.first else { return false }
+    let more = foreign.count == 1 ? "" : " and \(foreign.count - 1) more"
+    mend("another's route to \(first.destination.text)\(more) was in table \(OwnNumber.table)", "removed") {
+      var refused: Int32 = 0
+      for route in foreign {
+        let answer = requests.request(RouteRecord.remove(route))
+        if answer != 0 { refused = answer }
+      }
+      return refused
+    }
+    return true
+  }
+
   private func addition(_ wanted: WantedRoute, source: [UInt8]) -> NetlinkWriter {
     RouteRecord.add(
       wanted.destination, type: wanted.type, table: wanted.table, interface: index, source: source)
   }
 
-  private func rules(family: UInt8) -> [RuleRecord] {
+  func rules(family: UInt8) -> [RuleRecord] {
     var all: [RuleRecord] = []
     _ = requests.dump(RuleRecord.dump(family: family)) { m in
       if m.type == RouteMessage.newRule, let rule = RuleRecord(m) { all.append(rule) }
@@ -275,7 +299,7 @@ extension BearerGuard {
   private func removeStaleRules() {
     for family in [2, 10] as [UInt8] {
       for rule in rules(family: family) where rule.isOwn(nil) && !prefixes.contains(where: { rule.isOwn($0) }) {
-        _ = requests.request(RuleRecord.change(rule.destination, add: false))
+        _ = requests.request(RuleRecord.change(rule.destination, from: rule.source, add: false))
       }
     }
   }

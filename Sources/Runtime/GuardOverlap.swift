@@ -67,7 +67,7 @@ struct GuardOverlap {
         if m.type == RouteMessage.newRoute, let route = RouteRecord(m) { found.append(route) }
       }
       for route in found where isOverlap(route) {
-        if seen.count == GuardOverlap.limit {
+        if seen.count >= room(for: route) {
           seenBeyond += 1
         } else if !seen.contains(where: { GuardOverlap.same($0, route) }) {
           seen.append(route)
@@ -94,7 +94,7 @@ struct GuardOverlap {
     let known = routes.firstIndex { GuardOverlap.same($0, route) }
     if isNew {
       if known != nil { return false }
-      if routes.count >= GuardOverlap.limit {
+      if routes.count >= room(for: route) {
         beyond += 1
         return false
       }
@@ -108,15 +108,31 @@ struct GuardOverlap {
 
   /// A way of others for addresses of ours. Default routes overlap everything and mean nothing.
   func isOverlap(_ route: RouteRecord) -> Bool {
-    if route.destination.length == 0 || route.interface == bearer || route.table == OwnNumber.table
-      || route.origin == OwnNumber.origin
-    {
+    if route.destination.length == 0 || route.table == OwnNumber.table || route.origin == OwnNumber.origin {
       return false
     }
+    if route.interface == bearer && !(route.type == RouteType.local && isShadow(route)) { return false }
     switch route.type {
     case RouteType.broadcast, RouteType.anycast, RouteType.multicast: return false
     default: return prefixes.contains { $0.overlaps(route.destination) }
     }
+  }
+
+  /// In the local table, which stands before our rule: members' addresses inside it are hidden from this host. Our own
+  /// address may be there any number of times.
+  func isShadow(_ route: RouteRecord) -> Bool {
+    route.table == OwnNumber.localTable && route.type != RouteType.throwing
+      && !(route.type == RouteType.local && prefixes.contains { $0.host == route.destination })
+  }
+
+  /// Something hides addresses of this prefix.
+  func hides(_ prefix: IPPrefix) -> Bool {
+    routes.contains { isShadow($0) && $0.destination.overlaps(prefix) }
+  }
+
+  /// What hides addresses has room where the others have none left.
+  private func room(for route: RouteRecord) -> Int {
+    isShadow(route) ? 2 * GuardOverlap.limit : GuardOverlap.limit
   }
 
   /// It covers more than the prefix: ours would win even without a rule.

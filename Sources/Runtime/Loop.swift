@@ -19,7 +19,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   var ports = PortTable()
   var counters = LoopCounters()
 
-  private var epoll: Int32 = -1
+  var epoll: Int32 = -1
   private var signals: Int32 = -1
   private let events: UnsafeMutablePointer<cs_event>
   private var received: ReceiveBatch
@@ -33,7 +33,13 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   /// Slots of ports with frames to send.
   private let dirty: UnsafeMutablePointer<Int32>
   private var dirtyCount = 0
-  private var bearerIsReadable = false
+  var bearerIsReadable = false
+  /// Its descriptor reports an error.
+  var bearerIsBroken = false
+  /// Reads that failed, one after the other.
+  var bearerFailures = 0
+  /// Which of the bearer's descriptors is watched.
+  var bearerWatched: UInt32 = 0
   private var monitorIsReadable = false
   /// When ports that try later are tried again.
   private var retryAt: Instant?
@@ -79,6 +85,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     epoll = try SystemError.check(cs_epoll_create(), "epoll_create1")
     try watch(monitor.fileDescriptor, .monitor, "watch the port monitor")
     if let descriptor = bearer?.fileDescriptor { try watch(descriptor, .bearer, "watch the bearer") }
+    bearerWatched = bearer?.generation ?? 0
     if let path = options.controlPath {
       control = try ControlServer(path: path, epoll: epoll, tag: Source.control.tag())
     }
@@ -168,7 +175,9 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     let low = Int(event.tag & 0xffff_ffff)
     switch Source(rawValue: UInt8(truncatingIfNeeded: event.tag >> 32)) {
     case .port: notePort(low, event.readiness)
-    case .bearer: bearerIsReadable = true
+    case .bearer:
+      bearerIsReadable = true
+      bearerIsBroken = event.readiness & CS_BROKEN != 0
     case .monitor: monitorIsReadable = true
     case .signals: takeSignals()
     case .control: handleControl(offset: low, readiness: event.readiness)
@@ -222,6 +231,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     }
     if let due = bearer?.nextDeadline ?? nil, due <= now {
       bearer?.timeout(at: now)
+      watchBearer()
       takeBearerNotes()
     }
     if let due = control?.nextDeadline ?? nil, due <= now { control?.timeout(at: now) }
@@ -294,8 +304,10 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       let length = bearer?.read(into: bearerPacket) ?? 0
       if length <= 0 {
         bearerIsReadable = false
+        bearerFailed(length)
         break
       }
+      bearerFailures = 0
       count += 1
       counters.bearerRead &+= 1
       let packet = UnsafeMutableRawBufferPointer(rebasing: bearerPacket[0..<min(length, bearerPacket.count)])
@@ -326,6 +338,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       if bearer?.write(packet) ?? -1 < 0 { counters.bearerRefused &+= 1 } else { counters.bearerWritten &+= 1 }
     case .configureBearer(let addresses):
       bearer?.configure(addresses, at: now)
+      watchBearer()
       takeBearerNotes()
     case .persist(let contents): store.take(contents, at: now, log)
     case .event(let level, let text): log.record(level, text)

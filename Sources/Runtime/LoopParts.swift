@@ -24,6 +24,8 @@ enum LoopLimits {
   static let drainTime = Duration.milliseconds(2)
   static let bearerPacketsPerTurn = 64
   static let bearerPacketsPerRound = 16
+  /// Reads of the bearer that fail one after the other before it is taken for dead.
+  static let bearerFailures = 16
   /// A virtio header, an IP packet, and slack so that a longer one is seen to be longer.
   static let bearerPacketSize = 10 + 65_535 + 64
   /// Lateness that is nobody's business: hello intervals are 10 ms and more.

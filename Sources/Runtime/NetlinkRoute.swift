@@ -118,6 +118,7 @@ enum RouteType {
   static let broadcast: UInt8 = 3
   static let anycast: UInt8 = 4
   static let multicast: UInt8 = 5
+  static let throwing: UInt8 = 9
 }
 
 /// One route, from RTM_NEWROUTE or RTM_DELROUTE.
@@ -128,23 +129,29 @@ struct RouteRecord {
   var origin: UInt8
   /// The outgoing interface; 0 when it has none or several.
   var interface: Int32
+  var metric: UInt32
+  /// The type of service it is for (rtm_tos).
+  var service: UInt8
 
   /// Nil for cached routes and other families.
   init?(_ message: NetlinkMessage) {
     let view = message.payload
-    guard let family = view.u8(0), let length = view.u8(1), let small = view.u8(4), let origin = view.u8(5),
-      let type = view.u8(7), let flags = view.u32(8), flags & 0x200 == 0
+    guard let family = view.u8(0), let length = view.u8(1), let service = view.u8(3), let small = view.u8(4),
+      let origin = view.u8(5), let type = view.u8(7), let flags = view.u32(8), flags & 0x200 == 0
     else { return nil }
     let size = family == 2 ? 4 : family == 10 ? 16 : 0
     guard size > 0, Int(length) <= size * 8 else { return nil }
     var bytes = [UInt8](repeating: 0, count: size)
     table = UInt32(small)
     interface = 0
+    metric = 0
+    self.service = service
     var all = view.attributes(from: 12)
     while let (attribute, value) = all.next() {
       switch attribute {
       case 1: if value.count == size { bytes = value.array }
       case 4: interface = Int32(bitPattern: value.u32(0) ?? 0)
+      case 6: metric = value.u32(0) ?? 0
       case 15: table = value.u32(0) ?? table
       default: break
       }
@@ -180,6 +187,25 @@ struct RouteRecord {
     return w
   }
 
+  /// Takes away just this one, whoever made it.
+  static func remove(_ route: RouteRecord) -> NetlinkWriter {
+    var w = NetlinkWriter(type: RouteMessage.deleteRoute, flags: NetlinkFlag.ack)
+    w.u8(route.destination.family)
+    w.u8(UInt8(truncatingIfNeeded: route.destination.length))
+    w.u8(0)
+    w.u8(route.service)
+    w.u8(0)
+    w.u8(route.origin)
+    w.u8(255)  // of any scope
+    w.u8(route.type)
+    w.u32(0)
+    w.attribute(1, route.destination.network.address)
+    if route.interface != 0 { w.attribute(4, u32: UInt32(bitPattern: route.interface)) }
+    if route.metric != 0 { w.attribute(6, u32: route.metric) }
+    w.attribute(15, u32: route.table)
+    return w
+  }
+
   private static func body(
     _ w: inout NetlinkWriter, _ destination: IPPrefix, type: UInt8, table: UInt32, interface: Int32
   ) {
@@ -207,6 +233,8 @@ struct RuleRecord {
   var action: UInt8
   /// Bound to one interface of origin, or to a mark, source or port: it touches only part of the traffic.
   var isSelective: Bool
+  /// Its source prefix's address; empty when it is for any source.
+  var source: [UInt8] = []
 
   init?(_ message: NetlinkMessage) {
     let view = message.payload
@@ -225,6 +253,7 @@ struct RuleRecord {
     while let (attribute, value) = all.next() {
       switch attribute {
       case 1: if value.count == size { bytes = value.array }
+      case 2: source = value.array
       case 3, 10, 17, 19, 22, 23, 24: isSelective = true
       case 6: priority = value.u32(0) ?? 0
       case 15: table = value.u32(0) ?? table
@@ -244,26 +273,55 @@ struct RuleRecord {
 
   /// Our rule: what goes to `destination` looks in our table. Priority 0 stands right after the kernel's own rule for
   /// local addresses; nobody can insert before it, and `ip rule flush` leaves it.
-  static func change(_ destination: IPPrefix, add: Bool) -> NetlinkWriter {
+  /// With `source` for what has that source address only. With `again` even where there is the same rule already.
+  static func change(_ destination: IPPrefix, from source: [UInt8] = [], add: Bool, again: Bool = false)
+    -> NetlinkWriter
+  {
     var w = NetlinkWriter(
       type: add ? RouteMessage.newRule : RouteMessage.deleteRule,
-      flags: NetlinkFlag.ack | (add ? NetlinkFlag.create | NetlinkFlag.exclusive : 0))
+      flags: NetlinkFlag.ack | (add ? NetlinkFlag.create | (again ? 0 : NetlinkFlag.exclusive) : 0))
     w.u8(destination.family)
     w.u8(UInt8(truncatingIfNeeded: destination.length))
-    w.zeros(5)
+    w.u8(UInt8(truncatingIfNeeded: source.count * 8))
+    w.zeros(4)
     w.u8(1)
     w.u32(0)
     w.attribute(1, destination.network.address)
+    if !source.isEmpty { w.attribute(2, source) }
     w.attribute(6, u32: 0)
     w.attribute(15, u32: OwnNumber.table)
     w.attribute(21, u8: OwnNumber.origin)
     return w
   }
 
-  /// Ours, for this prefix or (nil) any.
+  /// The kernel's own rule, which asks the local table: added (at the end of priority 0), or the first one taken away.
+  static func local(family: UInt8, add: Bool) -> NetlinkWriter {
+    var w = NetlinkWriter(
+      type: add ? RouteMessage.newRule : RouteMessage.deleteRule,
+      flags: NetlinkFlag.ack | (add ? NetlinkFlag.create : 0))
+    w.u8(family)
+    w.zeros(6)
+    w.u8(1)
+    w.u32(0)
+    w.attribute(6, u32: 0)
+    w.attribute(15, u32: OwnNumber.localTable)
+    if add { w.attribute(21, u8: 2) }  // RTPROT_KERNEL
+    return w
+  }
+
+  var isLocal: Bool {
+    priority == 0 && table == OwnNumber.localTable && action == 1 && destination.length == 0 && !isSelective
+  }
+
+  /// Ours, for this prefix or (nil) any; not the one for answers.
   func isOwn(_ prefix: IPPrefix?) -> Bool {
     guard table == OwnNumber.table, origin == OwnNumber.origin else { return false }
     guard let prefix else { return true }
-    return destination == prefix.network
+    return destination == prefix.network && source.isEmpty
+  }
+
+  /// Ours, for what has our address of this prefix as its source.
+  func isAnswer(_ prefix: IPPrefix) -> Bool {
+    isOwn(nil) && destination == prefix.network && source == prefix.address
   }
 }

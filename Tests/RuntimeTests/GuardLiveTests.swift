@@ -70,6 +70,7 @@ private final class Rig {
         #expect(shell(check) == 0, "\(check)")
         rig.device.shutdown()
         #expect(shell("! ip rule | grep -q 19529 && ! ip -6 rule | grep -q 19529") == 0, "rules are undone")
+        #expect(shell("test $(ip rule | grep -c 'lookup local') = 1") == 0, "the local table is asked once")
         #expect(shell("! nft list ruleset | grep -q lifeline") == 0, "filter rules are undone")
         #expect(shell("! ip link show mm0 2>/dev/null") == 0, "the device is gone")
       } catch { Issue.record("\(error.action): errno \(error.code)") }
@@ -82,8 +83,104 @@ private final class Rig {
       check: "ip -6 addr show dev mm0 | grep -q fd11::1/64 && ip route get 10.1.7.2 | grep -q 'dev mm0'")
   }
 
-  @Test func `a deleted device is made again on the same descriptor`() {
-    damage("ip link del mm0", note: "deleted; made again", check: "ip addr show mm0 | grep -q 10.1.0.1/16")
+  @Test func `a deleted device is made again`() {
+    damage(
+      "ip link del mm0", note: "deleted or moved to another namespace; made again",
+      check: "ip addr show mm0 | grep -q 10.1.0.1/16")
+  }
+
+  @Test func `a device moved to another namespace is made again, once`() {
+    inNamespace {
+      do throws(SystemError) {
+        let rig = try Rig()
+        #expect(rig.run(.seconds(3)) { $0.isHealthy } != nil)
+        #expect(shell("unshare -n sleep 4 >/dev/null 2>&1 & sleep 0.2; ip link set mm0 netns $!") == 0)
+        #expect(rig.run(.seconds(3)) { $0.hasNote("made again") && $0.isHealthy } != nil, "\(rig.notes)")
+        rig.settle()
+        #expect(rig.isHealthy)
+        #expect(shell("ip addr show mm0 | grep -q 10.1.0.1/16") == 0)
+        #expect(rig.device.statusJSON.contains("\"repairs\":1,"), "\(rig.device.statusJSON)")
+        rig.device.shutdown()
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
+  @Test(arguments: ["ip link del mm0", "ip link set mm0 name mmx"])
+  func `another's device with our name is said once, left alone, and the name taken back when it is free`(
+    _ command: String
+  ) {
+    inNamespace {
+      do throws(SystemError) {
+        let rig = try Rig()
+        #expect(rig.run(.seconds(3)) { $0.isHealthy } != nil)
+        let text = "another's device (veth) has its name"
+        #expect(shell("\(command); ip link add mm0 type veth peer name other") == 0)
+        #expect(rig.run(.seconds(2)) { $0.hasNote(text) } != nil, "\(rig.notes)")
+        rig.settle()
+        #expect(rig.notes.filter { $0.contains(text) }.count == 1, "\(rig.notes)")
+        #expect(shell("ip -d link show mm0 | grep -q veth") == 0)
+        let isThere = shell("ip link show mmx 2>/dev/null | grep -q UP") == 0
+        #expect(rig.isHealthy == isThere && rig.device.isUp == isThere, "\(rig.device.statusJSON)")
+        shell("ip link del mm0")
+        #expect(rig.run(.seconds(2)) { _ in shell("ip addr show mm0 2>/dev/null | grep -q 10.1.0.1/16") == 0 } != nil)
+        #expect(rig.run(.seconds(1)) { $0.isHealthy } != nil, "\(rig.device.statusJSON)")
+        rig.device.shutdown()
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
+  @Test func `a queue of no packets is set back`() {
+    damage(
+      "ip link set mm0 txqueuelen 0", note: "its queue was set to 0 packets; set back to 1000",
+      check: "ip link show mm0 | grep -q 'qlen 1000'")
+  }
+
+  @Test func `a carrier taken away is given back`() {
+    damage(
+      "ip link set mm0 carrier off", note: "its carrier was taken away; given back",
+      check: "ip link show mm0 | grep -q LOWER_UP")
+  }
+
+  @Test func `others' routes in our table are taken out`() {
+    damage(
+      "ip route add blackhole 10.1.7.0/24 table 19529; ip -6 route add unreachable fd11::7:0/112 table 19529; "
+        + "ip route add 10.1.0.0/16 dev lo metric 7 table 19529",
+      note: "another's route to 10.1.0.0/16 and 1 more was in table 19529; removed",
+      check: "ip route get 10.1.7.2 | grep -q 'dev mm0' && test $(ip route show table 19529 | wc -l) = 2 && "
+        + "test $(ip -6 route show table 19529 | wc -l) = 2")
+  }
+
+  @Test func `our table and the local one flushed are mended without an error`() {
+    inNamespace {
+      do throws(SystemError) {
+        let rig = try Rig()
+        #expect(rig.run(.seconds(3)) { $0.isHealthy } != nil)
+        #expect(shell("ip route flush table 255; ip route flush table 19529") == 0)
+        #expect(rig.run(.seconds(3)) { $0.hasNote("10.1.0.0/16 was missing; put back") } != nil, "\(rig.notes)")
+        rig.settle()
+        #expect(rig.isHealthy && !rig.hasNote("failed"), "\(rig.notes)")
+        rig.device.shutdown()
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
+  @Test(arguments: [
+    ("ip addr add 10.1.0.9/16 dev d0", "address 10.1.0.9/32 (d0) hides", "10.1.0.9 from 10.1.0.1", ""),
+    ("ip -6 addr add fd11::9/64 dev d0 nodad", "address fd11::9/128 (d0) hides", "fd11::9 from fd11::1", "-6"),
+    ("ip addr add 10.1.0.9/32 dev mm0", "address 10.1.0.9/32 (mm0) hides", "10.1.0.9 from 10.1.0.1", ""),
+    (
+      "ip route add blackhole 10.1.7.0/24 table 255", "local-table route 10.1.7.0/24 hides", "10.1.7.2 from 10.1.0.1",
+      ""
+    ),
+  ])
+  func `what hides a member's address is reported; answers to it leave by the bearer, the rest as before`(
+    _ command: String, _ note: String, _ route: String, _ family: String
+  ) {
+    let plain = "ip \(family) route get \(route.prefix { $0 != " " })"
+    damage(
+      "\(plain) >/dev/null; \(command)",
+      before: "ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up", note: note,
+      check: "ip \(family) route get \(route) | grep -q 'dev mm0' && ! \(plain) | grep -q 'dev mm0'")
   }
 
   @Test func `a removed address is put back`() {

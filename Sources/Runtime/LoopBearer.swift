@@ -1,0 +1,33 @@
+// The bearer's descriptor in the loop: it dies with its device, and the guard makes another.
+
+import CSystem
+import Core
+
+extension Loop where Node: ~Copyable {
+  /// A descriptor that only fails would be reported for ever: it is watched no longer, until there is another.
+  mutating func bearerFailed(_ length: Int) {
+    if length == -11 || length == -4 {  // EAGAIN, EINTR
+      bearerFailures = 0
+      if !bearerIsBroken { return }
+    } else {
+      // One packet that the kernel cannot hand over is no more than that; EBADFD is a device that was deleted.
+      bearerFailures += 1
+      if length != -77 && bearerFailures < LoopLimits.bearerFailures { return }
+    }
+    bearerFailures = 0
+    bearerIsBroken = false
+    if let descriptor = bearer?.fileDescriptor { _ = cs_epoll_remove(epoll, descriptor) }
+    bearer?.lost()
+  }
+
+  /// The bearer may have another descriptor than before; the old one is closed and with that watched no longer.
+  mutating func watchBearer() {
+    guard let generation = bearer?.generation, generation != bearerWatched else { return }
+    bearerWatched = generation
+    bearerIsReadable = false
+    bearerIsBroken = false
+    bearerFailures = 0
+    guard let descriptor = bearer?.fileDescriptor, descriptor >= 0 else { return }
+    _ = cs_epoll_add(epoll, descriptor, CS_READABLE, Source.bearer.tag())
+  }
+}
