@@ -18,11 +18,15 @@ import LabKit
       storm [--frames N] [--seed N] [--rounds N]
                                           random, mutated and forged frames on a port of a running node
       sweep [--check]                     removes (or only reports) what killed runs have left
+      jump PROGRAM ARGUMENT...            runs a program with a wall clock that jumps by years at each reading
     T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
     """
 
   static func main() {
     lab_write_lines_at_once()
+    if CommandLine.argc > 2, CommandLine.arguments[1] == "jump" {
+      exit(lab_run_with_jumping_clock(CommandLine.unsafeArgv + 2))
+    }
     lab_catch_interrupts()
     do {
       exit(try run(Options(Array(CommandLine.arguments.dropFirst()))))

@@ -188,3 +188,13 @@ public final class BackgroundProcess {
     return endStatus ?? -1
   }
 }
+
+/// A program of this package's host tools: beside the one that runs, or where `swift build` puts it.
+public func hostProgram(_ name: String) throws(LabError) -> String {
+  let beside = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent(name)
+  let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+  for path in [beside.path, package.appendingPathComponent(".build/debug/\(name)").path]
+  where FileManager.default.isExecutableFile(atPath: path) { return path }
+  throw .expectation("the program \(name) is not built: swift build --product \(name)")
+}

@@ -65,17 +65,6 @@ public struct InsiderAccount: Sendable, Decodable {
   public var said: [String: Int]
 }
 
-/// The insider's program: beside this one, or where `swift build` puts it.
-private func insiderProgram() throws -> String {
-  let beside = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-    .appendingPathComponent("Insider").path
-  let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent()
-  for path in [beside, package.appendingPathComponent(".build/debug/Insider").path]
-  where FileManager.default.isExecutableFile(atPath: path) { return path }
-  throw LabError.expectation("the program Insider is not built: swift build --product Insider")
-}
-
 extension Topology {
   /// The authority, the node under attack (1), a bystander behind it (2), and the member on the link that becomes the
   /// storm's segment (3).
@@ -184,7 +173,7 @@ public final class StormTrial {
     let (before, authorityBefore) = (try target.counters(), try laboratory.authority.counters())
     let insider = try BackgroundProcess(
       [
-        insiderProgram(), "--store", member.store, "--interface", "eth0", "--frames", "\(count)", "--seed",
+        hostProgram("Insider"), "--store", member.store, "--interface", "eth0", "--frames", "\(count)", "--seed",
         "\(seed &+ UInt64(run))", "--address", mac,
       ], in: member.namespace, log: log)
     defer { insider.stop() }

@@ -26,6 +26,11 @@ int lab_packet_rate(
 int lab_spawn(char *const argv[], char *const environment[], int in, int out, int error);
 /// Waits for a child: 1 ended (`status` as of waitpid), 0 not within `milliseconds`.
 int lab_wait(pid_t pid, int milliseconds, int *status);
+/// Runs `argv` to its end with a wall clock that is another number of years off at each reading; clocks that only go on are
+/// left alone, and the machine's are not touched. Returns its exit status, 128 + n after signal n, 1 when that is not
+/// possible, and 99, with a line on standard error for each, when it used the wall clock for more than reading it.
+int lab_run_with_jumping_clock(char *const argv[]);
+
 /// An anonymous file in memory.
 int lab_memory_file(void);
 
