@@ -93,7 +93,7 @@ int lab_run_with_jumping_clock(char *const argv[]) {
     if (!WIFSTOPPED(status)) break;
     if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8)) {
       // A script's interpreter, or a program that was started by another in its place.
-      if (read_stop(pid, &stop) == 0) hide_vdso(pid, stop.stack_pointer);
+      if (read_stop(pid, &stop) > 0) hide_vdso(pid, stop.stack_pointer);
       continue;
     }
     if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {

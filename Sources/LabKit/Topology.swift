@@ -77,6 +77,24 @@ public struct Topology: Sendable, Equatable {
     default: throw .usage("no topology '\(text)': chain:N, ring:N, grid:WxH (2 to 256 nodes), mesh, figure4, figure5")
     }
   }
+
+  /// Hops from the authority to each node; nil where no path leads.
+  public var hopsFromAuthority: [Int?] {
+    var hops = [Int?](repeating: nil, count: nodeCount)
+    var frontier = [0]
+    hops[0] = 0
+    while let node = frontier.first {
+      frontier.removeFirst()
+      for link in links where link.a == node || link.b == node {
+        let other = link.a == node ? link.b : link.a
+        if hops[other] == nil {
+          hops[other] = (hops[node] ?? 0) + 1
+          frontier.append(other)
+        }
+      }
+    }
+    return hops
+  }
 }
 
 /// In which order nodes are started.
