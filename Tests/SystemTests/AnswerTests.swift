@@ -114,7 +114,7 @@ extension SystemTests {
     @Test func `ctl events tells what has happened, and with --follow what happens next`() throws {
       try withRunningNetwork(.chain(2)) { laboratory, _ in
         let wanted = [
-          ["link to cm1 on eth0 is up", "cm1 is authenticated", "cm1 is reachable over 1 hops"],
+          ["link to cm1 on eth0 is up", "cm1 is authenticated", "cm1 is reachable over 1 hop"],
           ["link to ma on eth0 is up", "authenticated by authority ma", "route to authority ma is installed"],
         ]
         var followers: [(process: BackgroundProcess, log: String)] = []
