@@ -99,6 +99,7 @@ struct AdjacencyRecord {
   var peerLargest = 0
   var judgeLargeFrom = Instant.never
   var isLargeLost = false
+  var isTooSmall = false
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: 5)
 
   // Measurement.

@@ -40,9 +40,14 @@ extension NeighbourEngine {
     transmit(frame.encode(), on: port, to: destination)
   }
 
+  /// One with which hellos go both ways, whatever else keeps its link from being used.
   private func hasLiveNeighbour(_ port: PortPointer) -> Bool {
     for i in 0..<port.pointee.neighbourCount {
-      if let adjacency = tables.record(UInt16(port.pointee.numbers[i])), adjacency.pointee.isUp { return true }
+      if let adjacency = tables.record(UInt16(port.pointee.numbers[i])), adjacency.pointee.isHeard,
+        adjacency.pointee.peerHearsUs
+      {
+        return true
+      }
     }
     return false
   }

@@ -102,6 +102,7 @@ public struct Node: Personality, ~Copyable {
     self.contents.bumpBoot()
     persist()
     if let own = authorityIndex { startAuthority(own, at: now) }
+    needFrames(at: now)
     configureBearer()
     settle(at: now)
   }
@@ -263,7 +264,7 @@ extension Node {
         topologyIsDirty = true
         beacon.adjacencyDown(number)
         for uplink in uplinks where uplink.channel.routeEgress == number { uplink.channel.routeIsDoubtful = true }
-        reportAdjacency(number, isUp: false, reason: text(reason.text))
+        reportAdjacency(number, isUp: false, reason: reason)
       case .adjacencyChanged: topologyIsDirty = true
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
@@ -286,6 +287,7 @@ extension Node {
           sendBeacon(content, on: adjacency.number, at: now)
         }
       case .newest(let position, let boot, _, let adjacency, _, _):
+        needFrames(at: now)
         beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, on: adjacency, at: now)
       case .newBoot(let position):
         report(.notice, "authority \(authorityName(authorityIndex(atPosition: position))) has started anew")
@@ -297,6 +299,20 @@ extension Node {
       }
     }
     return any
+  }
+
+  /// A link is of use that carries the frames of one authority at least. Sizes are in the beacons, and rise only.
+  mutating func needFrames(at now: Instant) {
+    var needed: Int?
+    for (position, entry) in descriptor.authorities.enumerated() {
+      guard
+        let code = Int(entry.index) == authorityIndex
+          ? authority?.size.code : beacon.newest(authority: position)?.sizeCode
+      else { continue }
+      let smallest = OnionSize(code: code).smallestFrame
+      needed = min(needed ?? smallest, smallest)
+    }
+    neighbour.needFrames(of: needed ?? OnionSize(code: 0).smallestFrame, at: now)
   }
 
   mutating func sendBeacon(_ content: [UInt8], on adjacency: UInt16, at now: Instant) {
@@ -350,14 +366,15 @@ extension Node {
 
   func portName(_ port: PortNumber) -> String { portNames[port]?.name ?? "?" }
 
-  mutating func reportAdjacency(_ number: UInt16, isUp: Bool, reason: String = "") {
+  mutating func reportAdjacency(_ number: UInt16, isUp: Bool, reason: AdjacencyDownReason = .silent) {
     guard let adjacency = neighbour.adjacency(number) else { return }
     let who = nameOf(adjacency.id) ?? adjacency.id.description
     let port = portName(adjacency.port)
     if isUp {
       report(.notice, "link to \(who) on \(port) is up")
     } else {
-      report(.notice, "link to \(who) on \(port) is down: \(reason)")
+      report(
+        .notice, "link to \(who) on \(port) is down: \(neighbour.describe(reason, frameSize: adjacency.frameSize))")
     }
   }
 
