@@ -58,6 +58,8 @@ struct AdjacencyRecord {
   var certificateBytes: [UInt8] = []
   /// The last certificate that did not verify under the present descriptor.
   var badCertificate: [UInt8] = []
+  /// A DISCOVER, or a first message, from this address was its own.
+  var isProved = false
   var peerNonce: Bytes16
   var peerNumber: UInt16 = 0
   var peerEpoch: UInt32
@@ -99,6 +101,7 @@ struct AdjacencyRecord {
   var peerLargest = 0
   var judgeLargeFrom = Instant.never
   var isLargeLost = false
+  var isTooSmall = false
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: 5)
 
   // Measurement.
@@ -143,6 +146,9 @@ struct AdjacencyRecord {
   var cost: UInt16 {
     port.pointee.status.medium.cost + (isWide ? NeighbourLimits.wideCost : 0) + penalty
   }
+
+  /// Who makes room for whom: 0 without a certificate that holds, 1 with one that anybody may have shown, 2 proved.
+  var standing: Int { isProved ? 2 : certificate == nil ? 0 : 1 }
 
   /// Of the largest frame heard in the last 2.5 to 3 s.
   var largestHeard: UInt16 {

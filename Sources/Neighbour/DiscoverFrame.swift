@@ -5,7 +5,7 @@ import Crypto
 import Membership
 import Wire
 
-/// 51 bytes, and the certificate's 203 when the sender has one.
+/// 51 bytes, and the certificate's 203 when the sender has one, and the proof's 8.
 struct DiscoverFrame: Equatable {
   static let version: UInt8 = 1
   static let headSize = 51
@@ -14,6 +14,7 @@ struct DiscoverFrame: Equatable {
     static let certificateFollows: UInt8 = 1
     static let wide: UInt8 = 2
     static let answerWanted: UInt8 = 4
+    static let proofFollows: UInt8 = 8
   }
 
   var flags: UInt8
@@ -26,14 +27,17 @@ struct DiscoverFrame: Equatable {
   var id: ComponentID
   /// Encoded; empty, or `MembershipCertificate.encodedSize` bytes.
   var certificate: [UInt8]
+  /// That the ID's owner said this nonce from this address, for one other node to see: `DiscoverProof`.
+  var proof: UInt64?
 
   init(
     isWide: Bool, wantsAnswer: Bool, port: UInt16, network: UInt64, epoch: UInt32, nonce: Bytes16, id: ComponentID,
-    certificate: [UInt8]
+    certificate: [UInt8], proof: UInt64? = nil
   ) {
     var bits: UInt8 = certificate.isEmpty ? 0 : Flag.certificateFollows
     if isWide { bits |= Flag.wide }
     if wantsAnswer { bits |= Flag.answerWanted }
+    if proof != nil { bits |= Flag.proofFollows }
     flags = bits
     self.port = port
     self.network = network
@@ -41,6 +45,7 @@ struct DiscoverFrame: Equatable {
     self.nonce = nonce
     self.id = id
     self.certificate = certificate
+    self.proof = proof
   }
 
   func encode() -> [UInt8] {
@@ -55,6 +60,7 @@ struct DiscoverFrame: Equatable {
     writer.componentID(id)
     writer.u16(UInt16(truncatingIfNeeded: certificate.count))
     writer.array(certificate)
+    if let proof { writer.u64(proof.byteSwapped) }
     return writer.bytes
   }
 
@@ -72,5 +78,6 @@ struct DiscoverFrame: Equatable {
     let expected = flags & Flag.certificateFollows != 0 ? MembershipCertificate.encodedSize : 0
     guard length == expected else { throw .invalid(field: StaticFieldName("length")) }
     certificate = try reader.array(length)
+    proof = flags & Flag.proofFollows != 0 ? try reader.u64().byteSwapped : nil
   }
 }

@@ -28,34 +28,49 @@ extension NeighbourEngine {
   }
 
   private mutating func sendDiscover(
-    _ port: PortPointer, isWide: Bool, wantsAnswer: Bool, to destination: MACAddress, at now: Instant
+    _ port: PortPointer, isWide: Bool, wantsAnswer: Bool, for neighbour: AdjacencyPointer? = nil,
+    to destination: MACAddress, at now: Instant
   ) {
+    let nonce = port.pointee.nonces.fresh(at: now, turn: &nonceTurn, entropy: &entropy)
     let frame = DiscoverFrame(
       isWide: isWide, wantsAnswer: wantsAnswer, port: port.pointee.number.value, network: network,
       epoch: configuration.descriptor.epoch,
-      nonce: port.pointee.nonces.fresh(at: now, turn: &nonceTurn, entropy: &entropy), id: configuration.id,
-      certificate: ownCertificate)
+      nonce: nonce, id: configuration.id, certificate: ownCertificate,
+      proof: ownProof(for: neighbour, nonce, on: port))
     port.pointee.lastDiscover = now
     counters.discoversSent &+= 1
     transmit(frame.encode(), on: port, to: destination)
   }
 
+  /// One with which hellos go both ways, whatever else keeps its link from being used.
   private func hasLiveNeighbour(_ port: PortPointer) -> Bool {
     for i in 0..<port.pointee.neighbourCount {
-      if let adjacency = tables.record(UInt16(port.pointee.numbers[i])), adjacency.pointee.isUp { return true }
+      if let adjacency = tables.record(UInt16(port.pointee.numbers[i])), adjacency.pointee.isHeard,
+        adjacency.pointee.peerHearsUs
+      {
+        return true
+      }
     }
     return false
   }
 
   /// Something came that only a neighbour could have sent with whom we share no key (any more): says who we are,
-  /// within the budget of answers.
-  mutating func introduce(_ port: PortPointer, to address: MACAddress?, isWide: Bool, at now: Instant) {
-    guard port.pointee.answers.takeIfAvailable(at: now) else {
+  /// within the budget of answers; a neighbour with a key that is not heard has one of its own besides. Proved to the neighbour, so that it
+  /// finds this among what others say in this node's name.
+  mutating func introduce(
+    _ port: PortPointer, to address: MACAddress?, _ neighbour: AdjacencyPointer?, isWide: Bool, at now: Instant
+  ) {
+    let isKnown = neighbour.map { $0.pointee.hasKey && !$0.pointee.isHeard } ?? false
+    guard
+      port.pointee.answers.takeIfAvailable(at: now)
+        || (isKnown && neighbour?.pointee.answers.takeIfAvailable(at: now) ?? false)
+    else {
       counters.answersWithheld &+= 1
       return
     }
     sendDiscover(
-      port, isWide: isWide, wantsAnswer: false, to: isWide ? address ?? .wideDiscovery : .nearestBridge, at: now)
+      port, isWide: isWide, wantsAnswer: false, for: neighbour, to: isWide ? address ?? .wideDiscovery : .nearestBridge,
+      at: now)
   }
 
   /// A protected frame for which there is no key: the neighbour may have one we lost. Asks it to show itself.
@@ -94,9 +109,14 @@ extension NeighbourEngine {
     if let known, known.pointee.id == discover.id {
       adjacency = known
       try takeCertificate(discover.certificate, of: adjacency, at: now)
+      if !adjacency.pointee.isProved, let certificate = adjacency.pointee.certificate,
+        discover.certificate == adjacency.pointee.certificateBytes
+      {
+        adjacency.pointee.isProved = isProved(discover, certificate, from: source)
+      }
     } else {
       if let known { try mayGiveWay(known, isProved: false, at: now) }
-      let shown = try judgeNewcomer(discover, on: port, at: now)
+      let (shown, isProved) = try judgeNewcomer(discover, on: port, from: source, at: now)
       if let known {
         if shown == nil, known.pointee.certificate != nil,
           now < known.pointee.lastDiscover + NeighbourLimits.certifiedPatience
@@ -106,7 +126,8 @@ extension NeighbourEngine {
         forget(known, .silent, at: now)
       }
       adjacency = try admit(
-        discover.id, at: source, on: port, shown: shown, nonce: discover.nonce, epoch: discover.epoch, now: now)
+        discover.id, at: source, on: port, shown: shown, isProved: isProved, nonce: discover.nonce,
+        epoch: discover.epoch, now: now)
       if shown == nil { adjacency.pointee.badCertificate = discover.certificate }
       wantsAnswer = true
     }
@@ -116,7 +137,7 @@ extension NeighbourEngine {
     setDestinations(port, at: now)
 
     if wantsAnswer {
-      introduce(port, to: source, isWide: isWide, at: now)
+      introduce(port, to: source, adjacency, isWide: isWide, at: now)
     }
     if adjacency.pointee.hasKey && adjacency.pointee.isHeard {
       // It may have restarted, or be somebody who repeats an old frame: a handshake under the other key tells. Else its
@@ -194,25 +215,32 @@ extension NeighbourEngine {
   }
 
   /// The certificate a newcomer shows: nil when it has none that holds (then it is a stranger); a revoked one is refused.
+  /// And whether it is its holder who shows it.
   private mutating func judgeNewcomer(
-    _ discover: DiscoverFrame, on port: PortPointer, at now: Instant
-  ) throws(NeighbourRefusal) -> (MembershipCertificate, [UInt8])? {
+    _ discover: DiscoverFrame, on port: PortPointer, from source: MACAddress, at now: Instant
+  ) throws(NeighbourRefusal) -> (shown: (MembershipCertificate, [UInt8])?, isProved: Bool) {
     if configuration.descriptor.isRevoked(discover.id) { throw .badCertificate }
     if !discover.certificate.isEmpty {
       do throws(NeighbourRefusal) {
         let certificate = try read(discover.certificate)
         if certificate.id != discover.id { throw .badCertificate }
         try check(certificate, discover.certificate, on: port, at: now)
-        // Those who show no certificate that holds cannot use up what is there for those who do.
-        if !take(&port.pointee.memberNewcomers, else: &spare.newcomers, at: now) { throw .overBudget }
-        return (certificate, discover.certificate)
+        // Those who show no certificate that holds cannot use up what is there for those who do, nor those who show
+        // another's what is there for its holder.
+        let isProved = isProved(discover, certificate, from: source)
+        if !(isProved && port.pointee.provedNewcomers.takeIfAvailable(at: now)),
+          !take(&port.pointee.memberNewcomers, else: &spare.newcomers, at: now)
+        {
+          throw .overBudget
+        }
+        return ((certificate, discover.certificate), isProved)
       } catch {
         if error != .badCertificate { throw error }
         counters.count(.badCertificate)
       }
     }
     if !port.pointee.newcomers.takeIfAvailable(at: now) { throw .overBudget }
-    return nil
+    return (nil, false)
   }
 
   /// A known neighbour shows a certificate. An older one than it showed before is passed over: it may be somebody
@@ -244,15 +272,16 @@ extension NeighbourEngine {
   // MARK: - The table
 
   /// Takes a new neighbour in. When the port's table is full, the longest silent neighbour without a key makes room,
-  /// but none with a certificate for one without.
+  /// but none with a certificate for one without, and none that was proved for one that was not.
   mutating func admit(
     _ id: ComponentID, at source: MACAddress, on port: PortPointer, shown: (MembershipCertificate, [UInt8])?,
-    nonce: Bytes16, epoch: UInt32, now: Instant
+    isProved: Bool, nonce: Bytes16, epoch: UInt32, now: Instant
   ) throws(NeighbourRefusal) -> AdjacencyPointer {
     var number = tables.freeNumber(at: now)
     let portIsFull = port.pointee.neighbourCount == NeighbourLimits.neighboursPerPort
     if portIsFull || number == nil || strangerCount >= NeighbourLimits.strangers {
-      guard let victim = longestSilent(on: portIsFull ? port : nil, mayHaveCertificate: shown != nil) else {
+      let standing = isProved ? 2 : shown == nil ? 0 : 1
+      guard let victim = longestSilent(on: portIsFull ? port : nil, standing: standing) else {
         throw .noRoomForNeighbour
       }
       // Nobody routes over a number that never was a link: it need not rest.
@@ -267,6 +296,7 @@ extension NeighbourEngine {
       record.certificate = certificate
       record.certificateBytes = bytes
     }
+    record.isProved = isProved
     record.peerFrameSize = port.pointee.frameSize
     record.frameSize = port.pointee.frameSize
     record.reportStrangerAt = now + NeighbourLimits.strangerPatience
@@ -285,20 +315,21 @@ extension NeighbourEngine {
     return count
   }
 
-  private func longestSilent(on port: PortPointer?, mayHaveCertificate: Bool) -> AdjacencyPointer? {
+  /// Of those without a key the one of the lowest standing, up to this one.
+  private func longestSilent(on port: PortPointer?, standing: Int) -> AdjacencyPointer? {
     var found: AdjacencyPointer?
     for number in tables.numbers {
-      guard let each = tables.record(UInt16(number)), !each.pointee.hasKey else { continue }
+      guard let each = tables.record(UInt16(number)), !each.pointee.hasKey, each.pointee.standing <= standing else {
+        continue
+      }
       if let port, each.pointee.port != port { continue }
-      let hasCertificate = each.pointee.certificate != nil
-      if hasCertificate && !mayHaveCertificate { continue }
       guard let best = found else {
         found = each
         continue
       }
-      let bestHas = best.pointee.certificate != nil
-      if bestHas && !hasCertificate { found = each }
-      if bestHas == hasCertificate, each.pointee.lastDiscover < best.pointee.lastDiscover { found = each }
+      if (each.pointee.standing, each.pointee.lastDiscover) < (best.pointee.standing, best.pointee.lastDiscover) {
+        found = each
+      }
     }
     return found
   }

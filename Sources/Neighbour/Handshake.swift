@@ -54,7 +54,11 @@ extension NeighbourEngine {
 
   private mutating func composeFirst(_ adjacency: AdjacencyPointer, gap: Duration, at now: Instant) {
     guard let certificate = adjacency.pointee.certificate else { return }
-    guard take(&adjacency.pointee.port.pointee.beginnings, else: &spare.handshakes, at: now) else {
+    let isKnown = adjacency.pointee.isProved || adjacency.pointee.hasKey
+    guard
+      (isKnown && adjacency.pointee.port.pointee.provedBeginnings.takeIfAvailable(at: now))
+        || take(&adjacency.pointee.port.pointee.beginnings, else: &spare.handshakes, at: now)
+    else {
       // What stands is tried again later, with the nonce that is the newest then.
       adjacency.pointee.handshake?.nextRetry = now + gap
       return
@@ -117,7 +121,9 @@ extension NeighbourEngine {
     let known = tables.find(source, on: port)
     guard let turn = port.pointee.nonces.turn(of: frame.nonce) ?? known?.pointee.nonces.turn(of: frame.nonce) else {
       // It missed our newest DISCOVER, or somebody repeats an old frame.
-      if known?.pointee.isHeard != true { introduce(port, to: source, isWide: known?.pointee.isWide ?? false, at: now) }
+      if known?.pointee.isHeard != true {
+        introduce(port, to: source, known, isWide: known?.pointee.isWide ?? false, at: now)
+      }
       throw .staleNonce
     }
     if let answered = known?.pointee.answered {
@@ -157,11 +163,12 @@ extension NeighbourEngine {
         forget(known, .silent, at: now)
       }
       adjacency = try admit(
-        certificate.id, at: source, on: port, shown: (certificate, frame.certificate), nonce: Bytes16(),
-        epoch: theirs.epoch, now: now)
+        certificate.id, at: source, on: port, shown: (certificate, frame.certificate), isProved: true,
+        nonce: Bytes16(), epoch: theirs.epoch, now: now)
       adjacency.pointee.directUntil = now + NeighbourLimits.strangerLife
       setDestinations(port, at: now)
     }
+    adjacency.pointee.isProved = true
     adjacency.pointee.lastDiscover = now
     let message: [UInt8]
     do throws(HandshakeError) {

@@ -130,9 +130,10 @@ extension NeighbourEngine {
     if size <= HelloFrame.size { return }
     sendHello(adjacency, key: key, length: size, at: now)
     if now < adjacency.pointee.judgeLargeFrom || adjacency.pointee.peerLargest >= size { return }
-    for probe in NeighbourLimits.probeSizes where probe < size {
+    for probe in NeighbourLimits.probeSizes where probe < size && probe > smallestFrame {
       sendHello(adjacency, key: key, length: probe, at: now)
     }
+    if smallestFrame < size { sendHello(adjacency, key: key, length: smallestFrame, at: now) }
   }
 
   private func agreedSize(_ adjacency: AdjacencyPointer) -> Int {

@@ -51,6 +51,7 @@ extension NeighbourEngine {
     if adjacency.pointee.isLeaving { return .leaving }
     if !adjacency.pointee.isHeard { return .silent }
     if !adjacency.pointee.peerHearsUs { return .oneWay }
+    if adjacency.pointee.isTooSmall { return .tooSmall }
     if adjacency.pointee.isLargeLost { return .largeFramesLost }
     return nil
   }
@@ -60,9 +61,10 @@ extension NeighbourEngine {
   private mutating func noteStillDown(_ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant) {
     if adjacency.pointee.reason == reason { return }
     if reason == .oneWay && now < adjacency.pointee.heardSince + hold(of: adjacency) { return }
-    if adjacency.pointee.reason == nil || reason == .oneWay || reason == .largeFramesLost {
-      log(.notice, "\(name(adjacency)): \(reason.text)")
+    if adjacency.pointee.reason == nil || reason == .oneWay || isOfSize(reason) {
+      log(.notice, "\(name(adjacency)): \(describe(reason, frameSize: adjacency.pointee.frameSize))")
     }
+    if isOfSize(reason) { counters.linksTooSmall &+= 1 }
     adjacency.pointee.reason = reason
   }
 
@@ -72,19 +74,26 @@ extension NeighbourEngine {
     let agreed = min(adjacency.pointee.port.pointee.frameSize, adjacency.pointee.peerFrameSize)
     let before = adjacency.pointee.frameSize
     if !adjacency.pointee.peerHearsUs { return false }
+    if adjacency.pointee.isTooSmall && agreed >= smallestFrame {
+      // No larger frame could be sent so far.
+      adjacency.pointee.judgeLargeFrom = now + LinkProtocol.fullSizePace * Int64(LinkProtocol.largestTurns)
+      adjacency.pointee.nextFullSize = now
+    }
     let passes =
       now < adjacency.pointee.judgeLargeFrom
       ? max(agreed, adjacency.pointee.peerLargest) : adjacency.pointee.peerLargest
-    if passes >= agreed {
-      adjacency.pointee.frameSize = agreed
-      adjacency.pointee.isLargeLost = false
-    } else if passes >= NeighbourLimits.smallestUsableFrame {
-      adjacency.pointee.frameSize = passes
-      adjacency.pointee.isLargeLost = false
-    } else {
-      adjacency.pointee.isLargeLost = true
-    }
+    adjacency.pointee.frameSize = min(passes, agreed)
+    adjacency.pointee.isTooSmall = agreed < smallestFrame
+    adjacency.pointee.isLargeLost = passes < min(agreed, smallestFrame)
     return adjacency.pointee.frameSize != before
+  }
+
+  private func isOfSize(_ reason: AdjacencyDownReason) -> Bool { reason == .tooSmall || reason == .largeFramesLost }
+
+  /// In words, with both sizes where they are the reason.
+  public func describe(_ reason: AdjacencyDownReason, frameSize: Int) -> String {
+    let sizes = isOfSize(reason) ? ": needs \(smallestFrame) bytes, has \(frameSize)" : ""
+    return "\(reason.text)\(sizes)"
   }
 
   private mutating func goUp(_ adjacency: AdjacencyPointer, at now: Instant) {
@@ -108,10 +117,11 @@ extension NeighbourEngine {
     if adjacency.pointee.penalty > 0 { adjacency.pointee.decayAt = now + NeighbourLimits.flapMemory }
     deadlineIsStale = true
     counters.adjacenciesDown &+= 1
+    if isOfSize(reason) { counters.linksTooSmall &+= 1 }
     tell(
       .adjacencyDown(
         UInt16(adjacency.pointee.number), reason, neighbour: adjacency.pointee.id,
-        port: adjacency.pointee.port.pointee.number))
+        port: adjacency.pointee.port.pointee.number, frameSize: adjacency.pointee.frameSize))
     log(.debug, "\(name(adjacency)): down, \(reason.text)")
   }
 

@@ -79,10 +79,10 @@ enum NeighbourLimits {
   static let candidateLife = Duration.seconds(2)
   /// Verified certificates remembered: 64 × 40 B.
   static let certificates = 64
-  /// Frames of less do not make a usable link; also the lowest probe size.
+  /// Frames of less do not make a usable link in any network.
   static let smallestUsableFrame = 576
-  /// Sizes tried when full-size hellos are lost, bytes, largest first.
-  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 768, 576]
+  /// Sizes tried when full-size hellos are lost, bytes, largest first; below them the smallest that is of use.
+  static let probeSizes: [Int] = [8192, 4096, 1500, 1400, 1280, 1024, 768]
   /// Outputs waiting; frames are dropped at the first limit, so that changes of state always find room.
   static let waitingFrames = 3072
   static let waitingOutputs = 4096

@@ -24,6 +24,8 @@ public struct NeighbourEngine: ~Copyable {
   let startedAt: Instant
   /// By how much hello intervals are lengthened; 1 is not at all.
   var stretch = 1
+  /// Bytes a link must carry to be of use.
+  public private(set) var smallestFrame = NeighbourLimits.smallestUsableFrame
   var isStopped = false
   var deadline = Instant.never
   /// Something was scheduled earlier than `deadline` may say.
@@ -51,6 +53,10 @@ public struct NeighbourEngine: ~Copyable {
   public var nextDeadline: Instant? { deadline == .never ? nil : deadline }
 
   mutating func transmit(_ bytes: [UInt8], on port: PortPointer, to destination: MACAddress) {
+    if bytes.count > port.pointee.frameSize {
+      counters.tooLarge &+= 1
+      return
+    }
     if outputs.count >= NeighbourLimits.waitingFrames {
       counters.outputsDropped &+= 1
       return
@@ -189,6 +195,15 @@ public struct NeighbourEngine: ~Copyable {
         discoverWhenDue(port, at: now)
       }
     }
+    refreshDeadline()
+  }
+
+  /// Frames of this network have at least so many bytes: a link that carries less is none.
+  public mutating func needFrames(of bytes: Int, at now: Instant) {
+    let bytes = max(bytes, NeighbourLimits.smallestUsableFrame)
+    if isStopped || bytes == smallestFrame { return }
+    smallestFrame = bytes
+    for number in tables.numbers { if let each = tables.record(UInt16(number)) { evaluate(each, at: now) } }
     refreshDeadline()
   }
 

@@ -32,8 +32,8 @@ public enum NeighbourOutput {
   case transmit([UInt8], port: PortNumber, destination: MACAddress)
   /// The adjacency carries frames both ways. Also the end of its time as a stranger, if it was one.
   case adjacencyUp(UInt16)
-  /// It may be forgotten already: whom it led to, and by which port.
-  case adjacencyDown(UInt16, AdjacencyDownReason, neighbour: ComponentID, port: PortNumber)
+  /// It may be forgotten already: whom it led to, by which port, and what it carried.
+  case adjacencyDown(UInt16, AdjacencyDownReason, neighbour: ComponentID, port: PortNumber, frameSize: Int)
   /// Frame size, cost, the neighbour's number or its epoch changed.
   case adjacencyChanged(UInt16)
   /// An adjacency that is up has a new key: its age was up, or the neighbour has restarted so fast that nobody missed it,
@@ -56,6 +56,8 @@ public enum AdjacencyDownReason: UInt8, Equatable, Sendable {
   case leaving
   /// Small frames pass, large ones do not.
   case largeFramesLost
+  /// One of the two ports has frames smaller than the network's.
+  case tooSmall
   /// Its certificate does not hold any more.
   case revoked
   /// The port does not exist any more.
@@ -70,6 +72,7 @@ public enum AdjacencyDownReason: UInt8, Equatable, Sendable {
     case .carrierLost: "carrier lost"
     case .leaving: "leaving"
     case .largeFramesLost: "large frames lost"
+    case .tooSmall: "too small"
     case .revoked: "revoked"
     case .portGone: "port gone"
     case .stopped: "stopped"
@@ -164,12 +167,14 @@ public struct NeighbourCounters {
   public internal(set) var adjacenciesDown: UInt64 = 0
   /// Frames not sealed because the adjacency was not up.
   public internal(set) var notUp: UInt64 = 0
-  /// Frames not sealed because they are larger than the adjacency carries.
+  /// Frames not sent because they are larger than the adjacency or the port carries.
   public internal(set) var tooLarge: UInt64 = 0
   /// OPEN frames not composed for want of budget.
   public internal(set) var openWithheld: UInt64 = 0
   /// Frames of the engine's own dropped because too many were waiting.
   public internal(set) var outputsDropped: UInt64 = 0
+  /// Times a link could not be used, or no more, because it carries no frames of the network's size.
+  public internal(set) var linksTooSmall: UInt64 = 0
   /// Times holds were extended because the loop was late.
   public internal(set) var lateLoops: UInt64 = 0
   /// Strangers forgotten to make room for newer ones.

@@ -60,6 +60,11 @@ struct PortRecord {
   var newcomers = TokenBucket(rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
   var memberNewcomers = TokenBucket(
     rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
+  /// Of those who showed that the certificate is theirs.
+  var provedBeginnings = TokenBucket(
+    rate: NeighbourLimits.beginningsPerSecond, burst: NeighbourLimits.beginningsPerSecond)
+  var provedNewcomers = TokenBucket(
+    rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
   var verifications = TokenBucket(
     rate: NeighbourLimits.verificationsPerSecond, burst: NeighbourLimits.verificationsPerSecond)
 

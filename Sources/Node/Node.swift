@@ -102,6 +102,7 @@ public struct Node: Personality, ~Copyable {
     self.contents.bumpBoot()
     persist()
     if let own = authorityIndex { startAuthority(own, at: now) }
+    needFrames(at: now)
     configureBearer()
     settle(at: now)
   }
@@ -260,11 +261,11 @@ extension Node {
         relayDesk.adjacencyChanged(number)
         for uplink in uplinks where uplink.attachedOn == nil { uplink.attachDue = now }
         if let up = neighbour.adjacency(number) { reportLink(to: up.id, on: up.port, "up") }
-      case .adjacencyDown(let number, let reason, let id, let port):
+      case .adjacencyDown(let number, let reason, let id, let port, let frameSize):
         topologyIsDirty = true
         beacon.adjacencyDown(number)
         for uplink in uplinks where uplink.channel.routeEgress == number { uplink.channel.routeIsDoubtful = true }
-        reportLink(to: id, on: port, "down: " + text(reason.text))
+        reportLink(to: id, on: port, "down: " + neighbour.describe(reason, frameSize: frameSize))
       case .adjacencyChanged: topologyIsDirty = true
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
@@ -287,6 +288,7 @@ extension Node {
           sendBeacon(content, on: adjacency.number, at: now)
         }
       case .newest(let position, let boot, _, let adjacency, _, _):
+        needFrames(at: now)
         beaconHeard(authority: authorityIndex(atPosition: position), boot: boot, on: adjacency, at: now)
       case .newBoot(let position):
         report(.notice, "authority \(authorityName(authorityIndex(atPosition: position))) has started anew")
@@ -298,6 +300,20 @@ extension Node {
       }
     }
     return any
+  }
+
+  /// A link is of use that carries the frames of one authority at least. Sizes are in the beacons, and rise only.
+  mutating func needFrames(at now: Instant) {
+    var needed: Int?
+    for (position, entry) in descriptor.authorities.enumerated() {
+      guard
+        let code = Int(entry.index) == authorityIndex
+          ? authority?.size.code : beacon.newest(authority: position)?.sizeCode
+      else { continue }
+      let smallest = OnionSize(code: code).smallestFrame
+      needed = min(needed ?? smallest, smallest)
+    }
+    neighbour.needFrames(of: needed ?? OnionSize(code: 0).smallestFrame, at: now)
   }
 
   mutating func sendBeacon(_ content: [UInt8], on adjacency: UInt16, at now: Instant) {

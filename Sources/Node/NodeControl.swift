@@ -34,7 +34,14 @@ extension Node {
   /// An MA always; a component that has its address and reaches an MA. What the bearer device adds, the loop knows.
   var isReady: Bool {
     if authority != nil { return true }
-    return ownAddresses() != nil && uplinks.contains { $0.isReady }
+    return ownAddresses() != nil && uplinks.contains { isReached($0) }
+  }
+
+  /// Its session and the way back stand, the way's first link is up, and its beacons come: what happened further on the
+  /// beacons show within 3.5 s.
+  private func isReached(_ uplink: Uplink) -> Bool {
+    uplink.isReady && neighbour.adjacency(uplink.channel.routeEgress)?.state == .up
+      && !beacon.isSilent(authority: beaconPosition(uplink.channel.authorityIndex), at: currentTime)
   }
 
   private func status(bearerIsUp: Bool, at now: Instant) -> ControlAnswer {
@@ -61,7 +68,7 @@ extension Node {
           for uplink in uplinks {
             json.object { json in
               json.field("name", authorityName(uplink.channel.authorityIndex))
-              json.field("reached", uplink.isReady)
+              json.field("reached", isReached(uplink))
             }
           }
         }
@@ -81,7 +88,7 @@ extension Node {
       for uplink in uplinks {
         writeNode(
           &json, name: authorityName(uplink.channel.authorityIndex), id: uplink.channel.peer, role: .authority,
-          state: uplink.isReady ? "authenticated" : "unreachable", ipv4: uplink.channel.ipv4, hops: nil)
+          state: isReached(uplink) ? "authenticated" : "unreachable", ipv4: uplink.channel.ipv4, hops: nil)
       }
       if let authority {
         for member in contents.authority.members where member.state != .forgotten && member.id != identity.id {
@@ -154,7 +161,7 @@ extension Node {
           json.field("port", portName(view.port))
           json.field("neighbour", nameOf(view.id) ?? view.id.description)
           json.field("id", view.id.description)
-          json.field("state", stateText(view.state))
+          json.field("state", stateText(view))
           json.field("cost", Int(view.cost))
           json.field("frameSize", view.frameSize)
           json.field("roundTripMicroseconds", Int(view.roundTrip))
@@ -168,9 +175,11 @@ extension Node {
     return .document(json.bytes)
   }
 
-  private func stateText(_ state: AdjacencyState) -> String {
-    if case .down(let reason) = state { return "down: " + text(reason.text) }
-    return text(state.text)
+  private func stateText(_ view: Adjacency) -> String {
+    if case .down(let reason) = view.state {
+      return "down: " + neighbour.describe(reason, frameSize: view.frameSize)
+    }
+    return text(view.state.text)
   }
 
   // MARK: Routes

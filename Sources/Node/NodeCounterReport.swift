@@ -62,6 +62,7 @@ extension Node {
         json.field("handshakesAnswered", neighbour.counters.handshakesAnswered)
         json.field("notUp", neighbour.counters.notUp)
         json.field("tooLarge", neighbour.counters.tooLarge)
+        json.field("linksTooSmall", neighbour.counters.linksTooSmall)
         json.field("lateLoops", neighbour.counters.lateLoops)
         json.field("strangersReplaced", neighbour.counters.strangersReplaced)
         json.field("adjacenciesUp", neighbour.counters.adjacenciesUp)

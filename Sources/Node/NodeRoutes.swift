@@ -32,6 +32,7 @@ extension Node {
     if let size = OnionSize(hops: longest), size.entries > authority.size.entries {
       authority.size = size
       beacon.sizeCode = size.code
+      needFrames(at: now)
       scheduleRecompute(at: now)
       for (_, admission) in authority.admissions { admission.routeIsStale = true }
     }

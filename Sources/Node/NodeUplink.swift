@@ -324,7 +324,15 @@ extension Node {
 
   private mutating func install(_ message: ReturnRoute, _ uplink: Uplink, at now: Instant) {
     let channel = uplink.channel
-    guard Int(message.frameSize) >= message.size.smallestFrame,
+    guard Int(message.frameSize) >= message.size.smallestFrame else {
+      counters.controlInvalid &+= 1
+      report(
+        .warning,
+        "no way to \(authorityName(channel.authorityIndex)): it carries frames of \(message.frameSize) bytes, "
+          + "and \(message.size.smallestFrame) are needed")
+      return
+    }
+    guard
       let builder = OnionBuilder(
         route: message.route, size: message.size, hops: message.hops, entropy: &entropy)
     else {

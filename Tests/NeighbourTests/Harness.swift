@@ -218,7 +218,7 @@ final class Harness {
       switch output {
       case .transmit(let bytes, let port, let destination): send(bytes, from: index, port, to: destination)
       case .adjacencyUp(let n): box.log.append((now, .up(n)))
-      case .adjacencyDown(let n, let reason, _, _): box.log.append((now, .down(n, reason)))
+      case .adjacencyDown(let n, let reason, _, _, _): box.log.append((now, .down(n, reason)))
       case .adjacencyChanged(let n): box.log.append((now, .changed(n)))
       case .adjacencyRenewed: break
       case .strangerHeard(let n): box.log.append((now, .stranger(n)))

@@ -227,6 +227,71 @@ import Testing
     #expect(harness.boxes[0].link?.frameSize == 1500)
   }
 
+  @Test("a port with frames smaller than the network's: down at both ends at once, too small, and up with a larger one")
+  func tooSmall() throws {
+    let harness = try upPair()
+    for index in 0..<2 { harness.boxes[index].engine.needFrames(of: 650, at: harness.now) }
+    for size in [300, 575, 600, 649] {
+      harness.setPort(0, frameSize: size)
+      harness.run(for: .milliseconds(50))
+      for box in harness.boxes { #expect(box.link?.state == .down(.tooSmall)) }
+      let downs = harness.boxes.map(\.downs)
+      harness.wires[0].isRecording = true
+      harness.run(for: .seconds(10))
+      // It stays so, and is no reason to ask for neighbours or keys.
+      #expect(harness.wires[0].heard.filter { $0.type == 1 || $0.type == 2 }.count <= 4)
+      harness.wires[0].isRecording = false
+      harness.wires[0].heard = []
+      for (index, box) in harness.boxes.enumerated() {
+        #expect(box.link?.state == .down(.tooSmall))
+        #expect(box.downs == downs[index])
+        #expect(box.events(containing: "too small: needs 650 bytes, has \(size)") == 1)
+      }
+      harness.setPort(0, frameSize: 650)
+      #expect(try #require(harness.runUntilUp()) < .milliseconds(50))
+      #expect(harness.boxes[1].link?.frameSize == 650)
+    }
+    #expect(harness.boxes[0].engine.counters.linksTooSmall == 4)
+    // The network's frames grow.
+    harness.boxes[0].engine.needFrames(of: 730, at: harness.now)
+    harness.drain(0)
+    #expect(harness.boxes[0].link?.state == .down(.tooSmall))
+  }
+
+  @Test("a link that is too small from the beginning says so once, and is never up")
+  func tooSmallFromTheBeginning() throws {
+    let harness = Harness(seed: 21)
+    for seed in [10, 11] as [UInt8] {
+      harness.addBox(seed)
+      harness.boxes[harness.boxes.count - 1].engine.needFrames(of: 650, at: harness.now)
+    }
+    _ = harness.wire([(0, 1), (1, 1)])
+    for index in 0..<2 { harness.setPort(index, frameSize: index == 0 ? 600 : 1500) }
+    harness.run(for: .seconds(5))
+    for box in harness.boxes {
+      #expect(box.link?.state == .down(.tooSmall))
+      #expect(box.times(of: .up(1)).isEmpty)
+      #expect(box.events(containing: "too small: needs 650 bytes, has 600") == 1)
+      #expect(box.engine.counters.linksTooSmall == 1)
+    }
+  }
+
+  @Test("a wire that eats frames above 649 or 700 bytes where 650 are needed: down with both sizes, or up with 650")
+  func smallestProbed() throws {
+    for (limit, isUp) in [(649, false), (700, true)] {
+      let harness = try upPair()
+      for index in 0..<2 { harness.boxes[index].engine.needFrames(of: 650, at: harness.now) }
+      harness.wires[0].fate = { $0.bytes.count > limit ? [] : [.microseconds(20)] }
+      harness.run(for: .seconds(8))
+      for box in harness.boxes {
+        #expect(box.link?.state == (isUp ? .up : .down(.largeFramesLost)))
+        if isUp { #expect(box.link?.frameSize == 650) }
+        // Down for a moment while smaller sizes are tried, or for good.
+        #expect(box.events(containing: "large frames lost: needs 650 bytes, has ") == 1)
+      }
+    }
+  }
+
   @Test("a tenth of all frames lost at random is not taken for large frames lost")
   func lossyIsNotLarge() throws {
     let harness = try upPair(adjust: { $0.ethernetInterval = 100 })

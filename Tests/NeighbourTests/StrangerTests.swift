@@ -246,6 +246,45 @@ import Testing
     }
   }
 
+  @Test("a DISCOVER proves its sender to the one it answers, from its own address and with its own nonce only")
+  func proofs() throws {
+    let harness = Harness.pair(seed: 13)
+    harness.wires[0].isRecording = true
+    // No handshakes: neighbours without keys.
+    harness.wires[0].fate = { $0.type == 2 ? [] : [.microseconds(20)] }
+    harness.run(for: .seconds(2))
+    for index in 0..<2 { #expect(harness.record(index).pointee.isProved) }
+    let heard = try #require(
+      harness.wires[0].heard.last {
+        $0.type == 1 && $0.from == 1 && $0.bytes[2] & DiscoverFrame.Flag.proofFollows != 0
+      })
+    #expect(heard.bytes.count == 262)
+    // One that has not heard of it, and the same frame from elsewhere, or changed.
+    var changed = heard.bytes
+    changed[20] ^= 1
+    let others = (1...30).map { MACAddress(0x0266_0000_0000 | UInt64($0)) }
+    for (bytes, source, isProved) in [
+      (heard.bytes, others[0], false), (changed, harness.address(1, port1), false),
+      (heard.bytes, harness.address(1, port1), true),
+    ] {
+      harness.restart(0)
+      harness.inject(bytes, into: 0, from: source)
+      #expect(harness.record(0).pointee.isProved == isProved)
+    }
+    // It does not make room for those who only show its certificate.
+    for source in others {
+      harness.inject(changed, into: 0, from: source)
+      harness.run(for: .milliseconds(60))
+    }
+    #expect(harness.boxes[0].engine.adjacencies.contains { $0.address == harness.address(1, port1) })
+    // Nobody else's proof either.
+    let third = Harness(seed: 14)
+    third.addBox(12)
+    third.setPort(0)
+    third.inject(heard.bytes, into: 0, from: harness.address(1, port1))
+    #expect(third.record(0).pointee.isProved == false)
+  }
+
   @Test("64 strangers at most on all ports; the longest silent makes room")
   func strangerLimit() throws {
     let harness = Harness(seed: 9)

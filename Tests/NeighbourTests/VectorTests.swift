@@ -47,7 +47,16 @@ private func filled16(_ start: UInt8) -> Bytes16 {
     var bare = full
     bare.flags = DiscoverFrame.Flag.wide
     bare.certificate = []
-    for (frame, name) in [(full, "with-certificate"), (bare, "without")] {
+    // The proof: the sender's key for the one who sees it is the one that this one has for the sender.
+    let keys = ["sender-static", "receiver-static"].map { AgreementKeyPair(secret: vectors.bytes32($0)) }
+    let key = try #require(DiscoverProof.key(keys[0], with: keys[1].publicKey))
+    #expect(DiscoverProof.key(keys[1], with: keys[0].publicKey) == key)
+    var address: UInt64 = 0
+    for byte in vectors["address"] { address = address << 8 | UInt64(byte) }
+    var proving = full
+    proving.flags |= DiscoverFrame.Flag.proofFollows
+    proving.proof = DiscoverProof.tag(key, sender: full.id, nonce: full.nonce, address: MACAddress(address))
+    for (frame, name) in [(full, "with-certificate"), (bare, "without"), (proving, "with-proof")] {
       #expect(frame.encode() == vectors[name])
       var reader = ByteReader(vectors[name].span)
       #expect(try DiscoverFrame(decoding: &reader) == frame)

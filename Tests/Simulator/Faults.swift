@@ -72,6 +72,16 @@ extension World {
     }
   }
 
+  /// The MTU of the port with which a node is at a medium.
+  public func setFrameSize(_ medium: Int, of node: Int, _ bytes: Int) {
+    for tap in media[medium].taps where tap.node == node {
+      let box = nodes[node]
+      box.ports[tap.port].frameSize = bytes
+      let status = box.ports[tap.port].status
+      if box.running != nil { deliver(box) { $0.portChanged(PortNumber(UInt16(tap.port + 1)), status, at: $1) } }
+    }
+  }
+
   public func hasCarrier(_ medium: Int) -> Bool {
     media[medium].taps.allSatisfy { nodes[$0.node].ports[$0.port].hasCarrier }
   }

@@ -40,7 +40,15 @@ certificate = fill(0x90, 203)
 discover = struct.pack(">BBBH", 0x10, 1, 0b101, 7) + network[:8] + struct.pack(">I", 3) + nonce + id_i
 bare = bytearray(discover)
 bare[2] = 0b010
+proving = bytearray(discover)
+proving[2] |= 8
+proof_keys = [fill(start, 32) for start in (1, 2)]
+address = fill(0x20, 6)
+proof = siphash24(
+    derive(dh(proof_keys[0], public(proof_keys[1])), b"lifeline discover")[:16], id_i + nonce + address)
 write("discover.txt", "DISCOVER, docs/PROTOCOL.md section 2.", [
+    ("sender-static", proof_keys[0]), ("receiver-static", proof_keys[1]), ("address", address),
+    ("with-proof", bytes(proving) + struct.pack(">H", 203) + certificate + proof),
     ("with-certificate", discover + struct.pack(">H", 203) + certificate),
     ("without", bytes(bare) + struct.pack(">H", 0)),
 ])
