@@ -122,7 +122,7 @@ extension NeighbourEngine {
       .adjacencyDown(
         UInt16(adjacency.pointee.number), reason, neighbour: adjacency.pointee.id,
         port: adjacency.pointee.port.pointee.number, frameSize: adjacency.pointee.frameSize))
-    log(.debug, "\(name(adjacency)): down, \(reason.text)")
+    log(.debug, "\(name(adjacency)): down, \(describe(reason, frameSize: adjacency.pointee.frameSize))")
   }
 
   func decayPenalty(_ adjacency: AdjacencyPointer, at now: Instant) {
