@@ -134,6 +134,28 @@ extension SystemTests {
       }
     }
 
+    /// With little memory to lock, and beside the shipped build the ordinary one, whose stack frames are many times as deep.
+    @Test func `both builds form a network where next to no memory can be locked`() throws {
+      try withLaboratory(.chain(3)) { laboratory in
+        let ordinary = try hostProgram("Lifeline")
+        let limited = ["prlimit", "--memlock=65536:65536"]
+        let other = ["sh", "-c", "shift; exec \(ordinary) \"$@\"", "sh"]
+        for node in laboratory.nodes { try node.start(under: limited + (node.index == 1 ? [] : other)) }
+        let known = try laboratory.waitUntilAuthenticated(timeout: 8)
+        #expect(known.count == 3)
+        let far = try #require(known[laboratory.nodes[2].name]?.ipv4)
+        #expect(try wait(upTo: 3) { try laboratory.authority.ping(far).isComplete } != nil)
+        for node in laboratory.nodes {
+          let wanted = node.index == 1 ? shippedBinary : ordinary
+          let pid = try #require(node.process?.identifier)
+          let running = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")
+          #expect(running.hasSuffix(wanted.split(separator: "/").suffix(1).joined()), "\(running)")
+          for words in [["status"], ["nodes"], ["routes"], ["counters"]] { try node.control(words) }
+          #expect(node.stop(patience: 5) == 0, "\(node.logTail())")
+        }
+      }
+    }
+
     private func processorTicks(_ pid: Int32) throws -> Int {
       let fields = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: " ")
       return try #require(Int(fields[13])) + #require(Int(fields[14]))
