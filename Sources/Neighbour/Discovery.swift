@@ -55,8 +55,8 @@ extension NeighbourEngine {
   }
 
   /// Something came that only a neighbour could have sent with whom we share no key (any more): says who we are,
-  /// within the budget of answers; a neighbour with a key that is not heard has one of its own besides. Proved to the neighbour, so that it
-  /// finds this among what others say in this node's name.
+  /// within the budget of answers; a neighbour with a key that is not heard has one of its own besides. Proved to the
+  /// neighbour, so that it finds this among what others say in this node's name.
   mutating func introduce(
     _ port: PortPointer, to address: MACAddress?, _ neighbour: AdjacencyPointer?, isWide: Bool, at now: Instant
   ) {
