@@ -270,12 +270,12 @@ extension Node {
     sendOnion(buffer, size: route.size, on: channel.routeEgress, at: now)
   }
 
-  /// Along the newest beacon's tree to the MA.
   /// Whether a beacon of the channel's authority shows where the tree leads.
   private func hasTree(_ channel: Channel) -> Bool {
     beacon.newest(authority: beaconPosition(channel.authorityIndex))?.adjacency != nil
   }
 
+  /// Along the newest beacon's tree to the MA.
   private mutating func sendToward(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
     guard let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex)),
       let adjacency = newest.adjacency, let session = channel.session

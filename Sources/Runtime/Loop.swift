@@ -7,7 +7,7 @@ import CSystem
 import Core
 
 public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
-  public private(set) var node: Node
+  public internal(set) var node: Node
   let pool: PacketPool
   let log: EventLog
   var store: StoreWriter
@@ -25,7 +25,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private var received: ReceiveBatch
   private let sending: OpaquePointer
   /// Room for one packet of the bearer: a virtio header and 65,535 bytes, with slack.
-  private let bearerPacket: UnsafeMutableRawBufferPointer
+  let bearerPacket: UnsafeMutableRawBufferPointer
 
   /// Slots of ports to read from.
   private let readable: UnsafeMutablePointer<Int32>
@@ -295,31 +295,6 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       // No frame left, or the port went down, which the port monitor tells.
       return false
     }
-  }
-
-  /// The packets read; none when the bearer has no more.
-  private mutating func readBearer(atMost limit: Int, at now: Instant) -> Int {
-    var count = 0
-    while count < limit {
-      let length = bearer?.read(into: bearerPacket) ?? 0
-      if length <= 0 {
-        bearerIsReadable = false
-        bearerFailed(length)
-        break
-      }
-      bearerFailures = 0
-      count += 1
-      counters.bearerRead &+= 1
-      let packet = UnsafeMutableRawBufferPointer(rebasing: bearerPacket[0..<min(length, bearerPacket.count)])
-      if bearer?.observed(fromKernel: packet) ?? false {
-        takeBearerNotes()
-        continue
-      }
-      node.bearerSent(packet, at: now)
-      drain(at: now)
-    }
-    flush()
-    return count
   }
 
   // MARK: Outputs

@@ -1,9 +1,34 @@
-// The bearer's descriptor in the loop: it dies with its device, and the guard makes another.
+// The bearer's descriptor in the loop: packets are read from it; it dies with its device, and the guard makes another.
 
 import CSystem
 import Core
 
 extension Loop where Node: ~Copyable {
+  /// The packets read; none when the bearer has no more.
+  mutating func readBearer(atMost limit: Int, at now: Instant) -> Int {
+    var count = 0
+    while count < limit {
+      let length = bearer?.read(into: bearerPacket) ?? 0
+      if length <= 0 {
+        bearerIsReadable = false
+        bearerFailed(length)
+        break
+      }
+      bearerFailures = 0
+      count += 1
+      counters.bearerRead &+= 1
+      let packet = UnsafeMutableRawBufferPointer(rebasing: bearerPacket[0..<min(length, bearerPacket.count)])
+      if bearer?.observed(fromKernel: packet) ?? false {
+        takeBearerNotes()
+        continue
+      }
+      node.bearerSent(packet, at: now)
+      drain(at: now)
+    }
+    flush()
+    return count
+  }
+
   /// A descriptor that only fails would be reported for ever: it is watched no longer, until there is another.
   mutating func bearerFailed(_ length: Int) {
     if length == -11 || length == -4 {  // EAGAIN, EINTR
