@@ -263,14 +263,14 @@ public struct Forger {
     _ node: inout Node, _ kind: Forgery, _ payload: [UInt8], _ segment: UInt8?, _ choices: inout Choices,
     _ adjacency: Adjacency, at now: Instant
   ) -> ForgedFrame? {
-    guard let channel = node.uplinks.first?.channel, let route = channel.route else { return nil }
+    guard let channel = node.uplinks.first?.channel, let way = channel.ways.main else { return nil }
     let inner = endToEnd(&node, segment, payload, &choices)
-    let start = route.size.endToEnd
+    let start = way.builder.size.endToEnd
     var buffer = buffer(start + inner.count)
     guard buffer.count <= adjacency.frameSize else { return nil }
     let traffic: FrameClass = segment == nil ? .control : choices.u8() & 1 == 0 ? .protected : .bulk
     guard
-      route.build(
+      way.builder.build(
         buffer.bytes,
         class: OnionClass(traffic: traffic, towardAuthority: true, authority: channel.authorityIndex))
     else { return nil }
@@ -280,7 +280,7 @@ public struct Forger {
     }
     guard
       let destination = node.neighbour.sealOnion(
-        &buffer, sizeCode: route.size.code, detour: choices.u16(), on: channel.routeEgress, at: now)
+        &buffer, sizeCode: way.builder.size.code, detour: choices.u8() & 3 == 0 ? choices.u16() : 0, on: way.egress, at: now)
     else { return nil }
     return frame(kind, buffer, destination)
   }

@@ -217,7 +217,7 @@ public final class MemoryNetwork {
       guard let authority = station.node.authority else { continue }
       if authority.challenged.count > station.node.channels.count { return "node \(index): challenges" }
       if authority.bySPI.count > 2 * station.node.channels.count { return "node \(index): SPIs" }
-      if authority.returnRoutes.count > Admission.returnRoutesLimit * station.node.channels.count {
+      if authority.returnRoutes.count > Ways.limit * LaidWay.returnRoutesLimit * station.node.channels.count {
         return "node \(index): ways back"
       }
     }

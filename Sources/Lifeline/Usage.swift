@@ -63,7 +63,8 @@ enum Usage {
                                   this name; what was taken in is removed from the key
       show [--json]               what is in the store, never a secret
       set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off,
-                                  wide-discovery=on|off (tunnel, tunnel-listen: this build does not act on them)
+                                  wide-discovery=on|off, protected-rate=KBITS (to each peer over two ways at
+                                  once; 1000, 0 for none) (tunnel, tunnel-listen: this build does not act on them)
       unset KEY ...               remove settings
       export [--passphrase-file FILE] FILE
       import [--passphrase-file FILE] FILE

@@ -214,6 +214,9 @@ public struct NeighbourEngine: ~Copyable {
     return view(record)
   }
 
+  /// Whether an adjacency carries frames both ways.
+  public func isUp(_ number: UInt16) -> Bool { tables.record(number)?.pointee.isUp ?? false }
+
   /// In order of number.
   public var adjacencies: [Adjacency] {
     var all: [Adjacency] = []

@@ -19,8 +19,10 @@ final class AuthorityState {
   var byIPv4: [UInt32: UInt32] = [:]
   var byInterfaceID: [UInt64: UInt32] = [:]
   var bySPI: [UInt32: UInt32] = [:]
-  /// R of every way back in use, to the channel's number.
-  var returnRoutes: [UInt32: UInt32] = [:]
+  /// R of every way back in use.
+  var returnRoutes: [UInt32: ReturnPlace] = [:]
+  /// R of every way there, to the channel's number.
+  var forwardRoutes: [UInt32: UInt32] = [:]
   /// Admission and routing of each channel, by its number.
   var admissions: [UInt32: Admission] = [:]
   /// This MA's own key as the last hop of every way back; fresh in each run.
@@ -32,6 +34,14 @@ final class AuthorityState {
   var freeNumbers: [UInt32] = []
   /// When paths are computed anew; `never` when nothing changed.
   var recomputeDue = Instant.never
+  /// When the next alternates are computed and laid; `never` when all are.
+  var alternatesDue = Instant.never
+  /// Channels whose alternates are to be looked at.
+  var alternatesWanted: [UInt32] = []
+  private var alternatesAreWanted: Set<UInt32> = []
+  /// Successors' shares that hops have not been given yet, and when to try.
+  var shares: [UInt32: [SuccessorShare]] = [:]
+  var sharesDue = Instant.never
   /// When to look which sessions' keys are due for renewal.
   var renewalDue = Instant.zero
   /// Channels with challenges under way.
@@ -49,6 +59,11 @@ final class AuthorityState {
   /// What a full stream did not take is tried again.
   static let retryDelay = Duration.milliseconds(100)
   static let busyDelay = Duration.milliseconds(20)
+  /// Alternates beside the best way.
+  static let alternates = 3
+  /// Components whose alternates are laid at once, and when the next follow.
+  static let alternatesAtOnce = 4
+  static let alternatesPace = Duration.milliseconds(1)
 
   init(index: Int, root: ComponentID, entropy: inout Entropy) {
     self.index = index
@@ -67,6 +82,24 @@ final class AuthorityState {
     return x ^ (x >> 16)
   }
 
+  func wantAlternates(_ number: UInt32) {
+    if alternatesAreWanted.insert(number).inserted { alternatesWanted.append(number) }
+  }
+
+  /// The next `count` of them, those wanted first in front.
+  func takeWanted(_ count: Int) -> ArraySlice<UInt32> {
+    let taken = alternatesWanted.prefix(count)
+    alternatesWanted.removeFirst(taken.count)
+    for number in taken { alternatesAreWanted.remove(number) }
+    return taken
+  }
+
+  /// Keeps a share until the hop's control stream has room for it; at the limit the oldest go.
+  func giveShare(_ share: SuccessorShare, to number: UInt32) {
+    shares[number, default: []].append(share)
+    sharesDue = .zero
+  }
+
   /// An SPI no longer names this channel's session.
   func forget(spi: UInt32, of channel: Channel) {
     if bySPI[spi] == channel.number, admissions[channel.number]?.spi != spi { bySPI[spi] = nil }
@@ -80,9 +113,10 @@ final class AuthorityState {
     if let previous = channel.previousSession { forget(spi: previous.keys.spi, of: channel) }
     if let admission = admissions[channel.number] {
       bySPI[admission.spi] = nil
-      for route in admission.returnRoutes { returnRoutes[route] = nil }
+      forgetRoutes(admission)
     }
     admissions[channel.number] = nil
+    shares[channel.number] = nil
     challenged.removeAll { $0 == channel.number }
     advertisers.removeAll { $0 == channel.number }
     // Nothing that was to go through it may go through the next one's.
@@ -92,8 +126,17 @@ final class AuthorityState {
     freeNumbers.append(channel.number)
   }
 
+  /// R of everything laid for a component names nothing any more.
+  func forgetRoutes(_ admission: Admission) {
+    for laid in admission.laid {
+      if let route = laid.route { forwardRoutes[route] = nil }
+      for route in laid.returnRoutes { returnRoutes[route] = nil }
+    }
+    admission.laid = []
+  }
+
   var nextDeadline: Instant? {
-    var deadline: Instant? = min(min(recomputeDue, renewalDue), advertisersDue)
+    var deadline: Instant? = min(min(recomputeDue, renewalDue), min(min(advertisersDue, alternatesDue), sharesDue))
     for number in challenged {
       for attempt in admissions[number]?.attempts ?? [] { deadline = earlier(deadline, attempt.due) }
     }
@@ -115,22 +158,36 @@ final class Admission {
   var heldAdvertisement: [UInt8] = []
   /// When the session's keys are to be replaced.
   var renewalDue = Instant.never
-  /// R of the ways back given out, the newest last. The one in use stays good with all newer ones, and at least three.
-  var returnRoutes: [UInt32] = []
-  var path: TopologyPath?
-  /// A route must be laid anew though the path is the same: a hop has a new key, or the counter is worn out.
-  var routeIsStale = false
+  /// What is laid for the component, by place; the best way first.
+  var laid: [LaidWay] = []
   var certificate: [UInt8] = []
   var opening: [UInt8] = []
 
-  static let returnRoutesKept = 3
-  static let returnRoutesLimit = 16
   /// How long a component may take to use a session it has agreed to, before its ATTACH gets another challenge.
   static let provingTime = Duration.seconds(1)
   /// Challenges under way for one component, and of those through one neighbour of it. Anybody who has heard an ATTACH can
   /// repeat it elsewhere; that takes a place, and not the true one's.
   static let attemptLimit = 8
   static let attemptsBesideLimit = 2
+
+  /// The best path as last computed.
+  var path: TopologyPath? { laid.first?.path }
+
+  func setPath(_ path: TopologyPath?, isPaired: Bool, at place: Int) {
+    while laid.count <= place { laid.append(LaidWay()) }
+    laid[place].path = path
+    laid[place].isPaired = isPaired
+    laid[place].isStale = true
+  }
+
+  /// Places up to the last one that has a path, at least 1.
+  var placeCount: Int { (laid.lastIndex { $0.path != nil } ?? 0) + 1 }
+
+  /// All ways are to be laid anew though their paths are the same.
+  func markStale() {
+    if laid.isEmpty { laid.append(LaidWay()) }
+    for i in laid.indices { laid[i].isStale = true }
+  }
 
   /// Makes room for another attempt: first among those through the same neighbour, of those the ones that no link key
   /// vouches for, of those the oldest.
@@ -150,6 +207,41 @@ final class Admission {
     attempts.remove(at: victim)
     return true
   }
+}
+
+/// What an MA has laid at one place of a component's ways.
+struct LaidWay {
+  var path: TopologyPath?
+  var isPaired = false
+  /// It must be laid, for the first time or anew: another path, a hop's new key, a counter that is worn out.
+  var isStale = false
+  /// R of the way there.
+  var route: UInt32?
+  /// R of the ways back given out, the newest last. The one in use stays good with all newer ones, and at least three.
+  var returnRoutes: [UInt32] = []
+
+  static let returnRoutesKept = 3
+  static let returnRoutesLimit = 16
+
+  /// Takes a new way back in, and tells which ones are over. While the component has not used a newer one, frames under
+  /// way come by the one it uses.
+  mutating func give(_ route: UInt32, lastUsed: UInt32) -> [UInt32] {
+    returnRoutes.append(route)
+    var gone: [UInt32] = []
+    while returnRoutes.count > LaidWay.returnRoutesLimit
+      || (returnRoutes.count > LaidWay.returnRoutesKept && returnRoutes[0] != lastUsed
+        && returnRoutes.contains(lastUsed))
+    {
+      gone.append(returnRoutes.removeFirst())
+    }
+    return gone
+  }
+}
+
+/// Whose way back a route is, and at which place.
+struct ReturnPlace {
+  var channel: UInt32
+  var place: UInt8
 }
 
 /// A challenge under way: through whom it goes, and how often it went.

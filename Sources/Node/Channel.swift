@@ -74,30 +74,23 @@ final class Channel {
   var stream = ControlStream()
   var carrier = Carrier.none
 
-  /// The way to the peer, once known.
-  var route: OnionBuilder?
-  /// The first link's adjacency on this node.
-  var routeEgress: UInt16 = 0
-  /// Component: the first link has been down since the route came, so that a node on it may have forgotten what it needs.
-  var routeIsDoubtful = false
-  /// Largest lifeline frame on the way, bytes.
-  var frameSize = 0
-  /// The links of the way, for `ctl routes` (MA only).
-  var pathHops = 0
+  /// The routes to the peer, once known.
+  var ways = Ways()
   var sessionSince = Instant.zero
   /// When the present keys were made.
   var keysSince = Instant.zero
-  /// MA: R of the way back that the last frame came by.
-  var lastReturnRoute: UInt32 = 0
+  /// MA: R of the way back that the last frame came by, of each place.
+  var lastReturnRoutes = InlineArray<8, UInt32>(repeating: 0)
   /// MA: control frames taken from the component, its RELAY-UPs included.
   var controlFrames = TokenBucket(rate: 1_024, burst: 2_048)
   /// MA: challenges made for neighbours of the component.
   var challenges = TokenBucket(rate: 128, burst: 256)
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
-  var classifier = TrafficClassifier(startingAt: .zero)
+  var classifier: TrafficClassifier
 
-  init(number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool) {
+  init(number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool, protectedRate: Int64) {
+    classifier = TrafficClassifier(bitsPerSecond: protectedRate, startingAt: .zero)
     self.number = number
     self.peer = peer
     self.authorityIndex = authorityIndex
@@ -114,15 +107,12 @@ final class Channel {
     pendings = []
     keysSince = now
     stream = ControlStream()
-    route = nil
+    ways.removeAll()
     sessionSince = now
   }
 
-  /// Bytes of IP packet a frame of the present route holds (the segment header not counted), or 0 without a route.
-  var payloadSize: Int {
-    guard let route else { return 0 }
-    return frameSize - route.size.endToEnd - SessionLayout.overhead
-  }
+  /// There is a route to the peer.
+  var isRouted: Bool { !ways.isEmpty }
 }
 
 /// The first 8 bytes of an ID as a big-endian number: the interface ID of its IPv6 address.

@@ -28,6 +28,8 @@ public struct Node: Personality, ~Copyable {
   var neighbour: NeighbourEngine
   var beacon: BeaconEngine
   var relay: OnionRelay
+  /// By MA.
+  var detours = [Detours?](repeating: nil, count: 16)
   var reassembler = Reassembler()
   /// Time of the event at hand; what is drained after it happens at that time.
   var currentTime: Instant
@@ -59,6 +61,8 @@ public struct Node: Personality, ~Copyable {
   var counters = NodeCounters()
   let startedAt: Instant
   let renewal: SessionRenewal
+  /// What each peer is sent over two ways at once, bit/s.
+  let protectedRate: Int64
   /// Until then frames are sent while the process ends.
   var isEnding = false
 
@@ -78,6 +82,8 @@ public struct Node: Personality, ~Copyable {
     entropy = Entropy(seed: seed)
     startedAt = now
     self.renewal = renewal
+    protectedRate =
+      contents.settings.rate(.protectedRate, default: TrafficClassifier.protectedBitsPerSecond / 1_000) * 1_000
     authorityIndex = contents.authorityIndex.map { Int($0) }
     var neighbourhood = NeighbourConfiguration(
       id: contents.identity.id, agreement: contents.identity.agreement, descriptor: descriptor,
@@ -93,7 +99,8 @@ public struct Node: Personality, ~Copyable {
     currentTime = now
     for entry in descriptor.authorities where entry.id != contents.identity.id {
       let channel = Channel(
-        number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true)
+        number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true,
+        protectedRate: protectedRate)
       channel.name = Array(entry.name.bytes)
       channel.ipv4 = entry.ipv4
       channels.append(channel)
@@ -122,6 +129,19 @@ struct NodeCounters {
   var towardTaken: UInt64 = 0
   var controlTaken: UInt64 = 0
   var relayed: UInt64 = 0
+  /// Second copies of protected frames, sent and dropped.
+  var twinsSent: UInt64 = 0
+  var twinsDropped: UInt64 = 0
+  /// Times a source went over to another of its ways.
+  var waysChanged: UInt64 = 0
+  /// Routes that were said to be broken: by others of this node's own, and those nobody may say it of or too often.
+  var brokenTold: UInt64 = 0
+  var brokenRefused: UInt64 = 0
+  /// Frames that began a detour here, that went on one, and whose label was unknown or over its budget.
+  var detoursBegun: UInt64 = 0
+  var detoured: UInt64 = 0
+  var labelsRefused: UInt64 = 0
+  var detoursOverLimit: UInt64 = 0
   var delivered: UInt64 = 0
   var outputOverflow: UInt64 = 0
   var poolEmpty: UInt64 = 0
@@ -242,6 +262,7 @@ extension Node {
     relay.expireKeys(at: now)
     for channel in channels {
       expireKeys(channel, at: now)
+      if channel.ways.nextChoice <= now { chooseWays(channel, at: now) }
       pump(channel, at: now)
     }
     drainBeacon(at: now)
@@ -260,11 +281,12 @@ extension Node {
         beacon.adjacencyUp(number, at: now)
         relayDesk.adjacencyChanged(number)
         for uplink in uplinks where uplink.attachedOn == nil { uplink.attachDue = now }
+        linkCame(number, at: now)
         if let up = neighbour.adjacency(number) { reportLink(to: up.id, on: up.port, "up") }
       case .adjacencyDown(let number, let reason, let id, let port, let frameSize):
         topologyIsDirty = true
         beacon.adjacencyDown(number)
-        for uplink in uplinks where uplink.channel.routeEgress == number { uplink.channel.routeIsDoubtful = true }
+        linkFailed(number, at: now)
         reportLink(to: id, on: port, "down: " + neighbour.describe(reason, frameSize: frameSize))
       case .adjacencyChanged: topologyIsDirty = true
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
@@ -323,7 +345,7 @@ extension Node {
   mutating func beaconHeard(authority index: Int, boot: UInt32, on adjacency: UInt16, at now: Instant) {
     for uplink in uplinks where uplink.channel.authorityIndex == index {
       // There is a tree to follow again.
-      if uplink.channel.routeIsDoubtful { uplink.channel.stream.hurry() }
+      if uplink.channel.ways.main?.isInDoubt(at: now) ?? false { uplink.channel.stream.hurry() }
       if uplink.sessionBoot != boot, uplink.attachBoot != boot {
         uplink.attachBoot = boot
         uplink.attachDelay = Uplink.firstAttachDelay
@@ -342,6 +364,7 @@ extension Node {
     for channel in channels where channel.session != nil {
       deadline = earlier(deadline, channel.stream.nextDeadline)
       deadline = earlier(deadline, channel.keysEnd)
+      deadline = earlier(deadline, channel.ways.nextChoice)
     }
     deadline = earlier(deadline, relay.nextDeadline)
     if deadline == .never { deadline = nil }

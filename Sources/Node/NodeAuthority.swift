@@ -40,7 +40,9 @@ extension Node {
       return nil
     }
     let number = authority.freeNumbers.popLast() ?? UInt32(channels.count)
-    let channel = Channel(number: number, peer: member.id, authorityIndex: authority.index, isUplink: false)
+    let channel = Channel(
+      number: number, peer: member.id, authorityIndex: authority.index, isUplink: false,
+      protectedRate: protectedRate)
     channel.name = member.name.bytes
     channel.ipv4 = member.opening.ipv4
     if Int(number) < channels.count {
@@ -76,6 +78,8 @@ extension Node {
       counters.computations &+= 1
       layRoutes(at: now)
     }
+    layAlternates(at: now)
+    sendShares(at: now)
   }
 
   func scheduleRecompute(at now: Instant) {
@@ -284,12 +288,13 @@ extension Node {
         authorityReceived(up, carrier: .through(channel: channel.number, adjacency: up.adjacency), at: now)
       case .goodbye:
         channel.session = nil
-        channel.route = nil
+        channel.ways.removeAll()
         authority.graph.remove(channel.peer)
         scheduleRecompute(at: now)
         report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) says goodbye")
       case .renewed: completeRenewal(body, on: channel, at: now)
-      case .welcome, .returnRoute, .relayDown, .descriptor, .renew: counters.controlInvalid &+= 1
+      case .welcome, .returnRoute, .relayDown, .descriptor, .renew, .detours, .successors, .probe, .probed, .suspect:
+        counters.controlInvalid &+= 1
       }
     } catch {
       counters.controlInvalid &+= 1

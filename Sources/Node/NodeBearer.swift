@@ -31,11 +31,14 @@ extension Node {
       counters.bearerNoRoute &+= 1
       return
     }
-    guard let route = channel.route, let session = channel.session else {
+    let isProtected = channel.classifier.classify(bytes: packet.count - VirtioNetHeader.size, at: now) != .bulk
+    guard let way = isProtected ? channel.ways.first : channel.ways.main, let session = channel.session else {
       counters.bearerNoRoute &+= 1
       return
     }
-    let payloadSize = channel.payloadSize
+    let twin = isProtected ? channel.ways.second : nil
+    // Both copies are the same bytes: they fit the narrower way.
+    let payloadSize = min(way.payloadSize, twin?.payloadSize ?? .max)
     var cutter: PacketCutter
     do throws(BearerError) {
       cutter = try PacketCutter(buffer: packet, payloadSize: payloadSize)
@@ -43,11 +46,10 @@ extension Node {
       counters.bearerInvalid &+= 1
       return
     }
-    let isBulk = channel.classifier.classify(bytes: cutter.packetLength, at: now) == .bulk
-    let space: SequenceSpace = isBulk ? .bulk : .protected
+    let space: SequenceSpace = isProtected ? .protected : .bulk
     let onionClass = OnionClass(
-      traffic: isBulk ? .bulk : .protected, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
-    let offset = route.size.endToEnd
+      traffic: isProtected ? .protected : .bulk, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
+    let offset = way.builder.size.endToEnd
     for _ in 0..<cutter.frameCount {
       guard var buffer = pool.take() else {
         counters.poolEmpty &+= 1
@@ -56,21 +58,54 @@ extension Node {
       let sealedAt = buffer.bytes + offset
       guard buffer.tailRoom >= offset + SessionLayout.overhead + payloadSize,
         let count = cutter.nextFrame(into: sealedAt + SessionLayout.header),
-        route.build(buffer.bytes, class: onionClass)
+        way.builder.build(buffer.bytes, class: onionClass)
       else {
         pool.give(buffer)
         return
       }
-      buffer.count = offset + session.seal(sealedAt, count: count, space: space)
-      sendOnion(buffer, size: route.size, on: channel.routeEgress, at: now)
+      let sealedCount = session.seal(sealedAt, count: count, space: space)
+      buffer.count = offset + sealedCount
+      if let twin {
+        counters.twinsSent &+= 1
+        sendCopy(sealedAt, sealedCount, twin, onionClass, at: now)
+      }
+      sendFirst(buffer, way, at: now)
     }
-    if route.isWornOut { routeWornOut(channel, at: now) }
+    if way.builder.isWornOut { routeWornOut(channel, at: now) }
+    if let twin, twin.builder.isWornOut { routeWornOut(channel, at: now) }
+  }
+
+  /// An end-to-end frame that is ready, by this way.
+  mutating func sendCopy(
+    _ sealed: UnsafePointer<UInt8>, _ count: Int, _ way: Way, _ onionClass: OnionClass, at now: Instant
+  ) {
+    guard var buffer = pool.take() else {
+      counters.poolEmpty &+= 1
+      return
+    }
+    let offset = way.builder.size.endToEnd
+    guard buffer.tailRoom >= offset + count, way.builder.build(buffer.bytes, class: onionClass) else {
+      pool.give(buffer)
+      return
+    }
+    UnsafeMutableRawPointer(buffer.bytes + offset).copyMemory(from: sealed, byteCount: count)
+    buffer.count = offset + count
+    sendFirst(buffer, way, at: now)
+  }
+
+  /// A frame with its header goes out on the first link of its way; takes the buffer over.
+  private mutating func sendFirst(_ frame: PacketBuffer, _ way: Way, at now: Instant) {
+    if sendOnion(frame, size: way.builder.size, on: way.egress, at: now) { return }
+    counters.noAdjacency &+= 1
+    pool.give(frame)
   }
 
   /// A route nears the end of its counter: the MA lays another.
   mutating func routeWornOut(_ channel: Channel, at now: Instant) {
-    guard let authority, let admission = authority.admissions[channel.number], !admission.routeIsStale else { return }
-    admission.routeIsStale = true
+    guard let authority, let admission = authority.admissions[channel.number],
+      admission.laid.contains(where: { !$0.isStale })
+    else { return }
+    admission.markStale()
     scheduleRecompute(at: now)
     controlDeadline = earlier(controlDeadline, authority.recomputeDue)
   }
@@ -87,7 +122,7 @@ extension Node {
     }
     guard isUnicast(destination) else { return nil }
     var fallback: Channel?
-    for uplink in uplinks where uplink.channel.route != nil {
+    for uplink in uplinks where uplink.channel.isRouted {
       switch destination {
       case .ipv4(let address): if uplink.channel.ipv4 == address { return uplink.channel }
       case .ipv6(let address):

@@ -40,7 +40,7 @@ extension Node {
   /// Its session and the way back stand, the way's first link is up, and its beacons come: what happened further on the
   /// beacons show within 3.5 s.
   private func isReached(_ uplink: Uplink) -> Bool {
-    uplink.isReady && neighbour.adjacency(uplink.channel.routeEgress)?.state == .up
+    uplink.isReady && (uplink.channel.ways.main.map { isUp($0.egress) } ?? false)
       && !beacon.isSilent(authority: beaconPosition(uplink.channel.authorityIndex), at: currentTime)
   }
 
@@ -61,7 +61,7 @@ extension Node {
       json.field("neighbours", neighbour.adjacencies.filter { $0.state == .up }.count)
       if authority != nil {
         json.field("members", contents.authority.members.filter { $0.state == .active }.count)
-        json.field("reachable", channels.filter { $0.route != nil }.count)
+        json.field("reachable", channels.filter { $0.isRouted }.count)
       } else {
         json.key("authorities")
         json.array { json in
@@ -99,11 +99,11 @@ extension Node {
           if member.state == .revoked || descriptor.isRevoked(member.id) {
             state = "revoked"
           } else {
-            state = channel?.route != nil && channel?.session != nil ? "authenticated" : "unreachable"
+            state = channel?.isRouted == true && channel?.session != nil ? "authenticated" : "unreachable"
           }
           writeNode(
             &json, name: member.name.description, id: member.id, role: member.certificate.role, state: state,
-            ipv4: member.opening.ipv4, hops: channel?.route == nil ? nil : channel?.pathHops)
+            ipv4: member.opening.ipv4, hops: channel?.ways.main?.hops)
         }
       }
     }
@@ -196,8 +196,9 @@ extension Node {
         guard let admission = authority.admissions[channel.number] else { continue }
         json.object { json in
           json.field("node", String(decoding: channel.name, as: UTF8.self))
-          json.field("state", channel.route == nil ? "none" : "installed")
-          writePath(&json, channel.route == nil ? nil : admission.path)
+          json.field("state", channel.isRouted ? "installed" : "none")
+          writePath(&json, channel.isRouted ? admission.path : nil)
+          writeWays(&json, channel, admission)
         }
       }
     }
@@ -215,6 +216,30 @@ extension Node {
     json.array { json in
       for link in path?.links ?? [] { json.string(nameOf(link.to) ?? link.to.description) }
     }
+  }
+
+  /// Every place: what is sent by it now, and on an MA where it leads.
+  private func writeWays(_ json: inout JSONWriter, _ channel: Channel, _ admission: Admission?) {
+    json.key("ways")
+    json.array { json in
+      for (place, way) in channel.ways.places.enumerated() {
+        guard let way else { continue }
+        json.object { json in
+          json.field("place", place)
+          json.field("carries", carried(way, channel))
+          json.field("state", !isUp(way.egress) ? "down" : way.isInDoubt(at: currentTime) ? "broken" : "good")
+          json.field("port", neighbour.adjacency(way.egress).map { portName($0.port) })
+          json.field("frameSize", way.frameSize)
+          if let admission, place < admission.laid.count { writePath(&json, admission.laid[place].path) }
+        }
+      }
+    }
+  }
+
+  private func carried(_ way: Way, _ channel: Channel) -> String {
+    let isProtected = way === channel.ways.first || way === channel.ways.second
+    if way === channel.ways.main { return isProtected ? "all" : "bulk" }
+    return isProtected ? "protected" : "nothing"
   }
 
   private func explain(_ member: Member, _ authority: AuthorityState) -> ControlAnswer {
@@ -265,10 +290,11 @@ extension Node {
       for uplink in shown {
         json.object { json in
           json.field("node", authorityName(uplink.channel.authorityIndex))
-          json.field("state", uplink.channel.route == nil ? "none" : "installed")
-          let egress = neighbour.adjacency(uplink.channel.routeEgress)
-          json.field("port", uplink.channel.route == nil ? nil : egress.map { portName($0.port) })
-          json.field("frameSize", uplink.channel.frameSize)
+          json.field("state", uplink.channel.isRouted ? "installed" : "none")
+          let main = uplink.channel.ways.main
+          json.field("port", main.flatMap { neighbour.adjacency($0.egress) }.map { portName($0.port) })
+          json.field("frameSize", main?.frameSize ?? 0)
+          writeWays(&json, uplink.channel, nil)
         }
       }
     }
@@ -308,7 +334,7 @@ extension Node {
       let channel = channels[Int(number)]
       if channel.session != nil { sendDatagram([ControlType.goodbye.rawValue], on: channel, at: now) }
       channel.session = nil
-      channel.route = nil
+      channel.ways.removeAll()
       authority.remove(channel)
       authority.graph.remove(member.id)
       scheduleRecompute(at: now)

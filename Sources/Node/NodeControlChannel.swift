@@ -16,7 +16,8 @@ extension Node {
   /// Sends what the stream has due.
   mutating func pump(_ channel: Channel, at now: Instant) {
     guard channel.session != nil, !channel.stream.isSilent else { return }
-    while let send = channel.stream.nextSend(at: now) {
+    // What finds no buffers now goes out when these have left: nothing is lost, and nothing has to be sent again.
+    while pool.freeCount >= Node.buffersKept, let send = channel.stream.nextSend(at: now) {
       switch send {
       case .chunk(let number, let isLast, let bytes, let attempt):
         sendSegment(
@@ -30,6 +31,9 @@ extension Node {
       }
     }
   }
+
+  /// Buffers that control streams leave to everything else.
+  static var buffersKept: Int { 16 }
 
   mutating func sendDatagram(_ message: [UInt8], on channel: Channel, at now: Instant) {
     sendSegment(

@@ -17,6 +17,7 @@ enum LinkSubtype {
   static let beacon: UInt8 = 1
   static let relay: UInt8 = 2
   static let toward: UInt8 = 3
+  static let broken: UInt8 = 4
 }
 
 extension Node {
@@ -55,6 +56,9 @@ extension Node {
       let copy = Array(content)
       pool.give(frame)
       receiveRelay(copy, on: adjacency, isLinked: isLinked, at: now)
+    case LinkSubtype.broken where isLinked:
+      receiveBroken(content, on: adjacency, at: now)
+      pool.give(frame)
     case LinkSubtype.toward where isLinked:
       let copy = Array(content)
       pool.give(frame)
@@ -70,15 +74,24 @@ extension Node {
 
   private mutating func receiveOnion(_ frame: PacketBuffer, on adjacency: UInt16, at now: Instant) {
     let size = OnionSize(code: frame.bytes[0] >> 1)
-    switch relay.process(frame, size: size, ingress: adjacency, at: now) {
-    case .forward(let egress, _):
+    let label = detourLabel(of: frame)
+    var ingress = adjacency
+    if label != 0 {
+      guard let original = followLabel(frame, label, size, on: adjacency, at: now) else { return }
+      ingress = original
+    }
+    switch relay.process(frame, size: size, ingress: ingress, at: now) {
+    case .forward(let egress, let onionClass):
       counters.relayed &+= 1
-      sendOnion(frame, size: size, on: egress, at: now)
+      if !sendOnion(frame, size: size, on: egress, at: now) {
+        routeFailed(frame, size, onionClass, egress: egress, at: now)
+      }
     case .deliver(let onionClass, let route):
       let channel: Channel?
       if onionClass.authority == authorityIndex {
-        channel = authority?.returnRoutes[route].map { channels[Int($0)] }
-        channel?.lastReturnRoute = route
+        let known = authority?.returnRoutes[route]
+        channel = known.map { channels[Int($0.channel)] }
+        if let known, let channel { channel.lastReturnRoutes[Int(known.place)] = route }
         if let channel, onionCounter(of: frame) >= OnionBuilder.replaceAfter { routeWornOut(channel, at: now) }
       } else {
         channel = uplink(onionClass.authority)?.channel
@@ -93,17 +106,17 @@ extension Node {
     }
   }
 
-  /// Seals a frame whose onion header is ready, and sends it; takes the buffer over.
+  /// Seals a frame whose onion header is ready, and sends it; takes the buffer over. False, and nothing done, when the
+  /// adjacency is not up or carries no frames of this size.
+  @inline(__always)
   mutating func sendOnion(
-    _ frame: PacketBuffer, size: OnionSize, on egress: UInt16, at now: Instant
-  ) {
+    _ frame: PacketBuffer, size: OnionSize, label: UInt16 = 0, on egress: UInt16, at now: Instant
+  ) -> Bool {
     var frame = frame
-    guard let destination = neighbour.sealOnion(&frame, sizeCode: size.code, on: egress, at: now) else {
-      counters.noAdjacency &+= 1
-      pool.give(frame)
-      return
-    }
+    guard let destination = neighbour.sealOnion(&frame, sizeCode: size.code, detour: label, on: egress, at: now)
+    else { return false }
     emit(.transmit(frame, port: destination.port, destination: destination.address))
+    return true
   }
 
   // MARK: End to end
@@ -125,7 +138,12 @@ extension Node {
     }
     switch session.open(p, count: count) {
     case .refused(let reason):
-      counters.sealRefused[Int(reason.rawValue)] &+= 1
+      // What is protected comes twice, and the second copy is told by the window alone.
+      if reason == .replayed, p[0] >> 4 & 3 != SequenceSpace.bulk.rawValue {
+        counters.twinsDropped &+= 1
+      } else {
+        counters.sealRefused[Int(reason.rawValue)] &+= 1
+      }
       pool.give(frame)
     case .opened(let space, let sequence, let plainCount):
       if session === channel.session {
@@ -215,20 +233,21 @@ extension Node {
 
   private mutating func sendSealed(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
     // A component's chunk goes by the route and by the tree in turn, and where the route is in doubt by the tree first.
-    let isRoutesTurn =
-      !channel.isUplink || (attempt % 2 == 1) != (channel.routeIsDoubtful && hasTree(channel))
-    if isRoutesTurn, let route = channel.route, neighbour.adjacency(channel.routeEgress)?.state == .up {
-      sendByRoute(sealed, route, on: channel, at: now)
+    let main = channel.ways.main
+    let isDoubtful = main?.isInDoubt(at: now) ?? false
+    let isRoutesTurn = !channel.isUplink || (attempt % 2 == 1) != (isDoubtful && hasTree(channel))
+    if isRoutesTurn, let main, isUp(main.egress) {
+      sendByWays(sealed, on: channel, at: now)
       return
     }
     let peerIsAuthority = channel.isUplink
     switch channel.carrier {
-    case .neighbour(let adjacency) where channel.route == nil && attempt < 4:
+    case .neighbour(let adjacency) where !channel.isRouted && attempt < 4:
       let kind: RelayMessage.Kind = peerIsAuthority ? .sealedUp : .sealedDown
       let body = peerIsAuthority ? bigEndian(channel.session?.keys.spi ?? 0) + sealed : sealed
       let message = RelayMessage(kind: kind, authority: authorityID(channel), body: body)
       sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
-    case .through(let through, let adjacency) where channel.route == nil:
+    case .through(let through, let adjacency) where !channel.isRouted:
       // Carriers come from what components asked last: they may lead in a circle.
       guard carrierDepth < Node.carrierDepthLimit else {
         counters.carrierTooDeep &+= 1
@@ -247,27 +266,18 @@ extension Node {
     channel.isUplink ? channel.peer : identity.id
   }
 
-  private mutating func sendByRoute(_ sealed: [UInt8], _ route: OnionBuilder, on channel: Channel, at now: Instant) {
-    guard var buffer = pool.take() else {
-      counters.poolEmpty &+= 1
-      return
-    }
-    let offset = route.size.endToEnd
-    guard buffer.tailRoom >= offset + sealed.count else {
-      pool.give(buffer)
-      return
-    }
-    sealed.withUnsafeBufferPointer {
-      UnsafeMutableRawPointer(buffer.bytes + offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
-    }
-    buffer.count = offset + sealed.count
+  /// Commands are protected like sparse traffic: over two ways where there are two.
+  private mutating func sendByWays(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
     let onionClass = OnionClass(
       traffic: .control, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
-    guard route.build(buffer.bytes, class: onionClass) else {
-      pool.give(buffer)
-      return
+    sealed.withUnsafeBufferPointer {
+      guard let bytes = $0.baseAddress else { return }
+      if let first = channel.ways.first { sendCopy(bytes, sealed.count, first, onionClass, at: now) }
+      if let second = channel.ways.second {
+        counters.twinsSent &+= 1
+        sendCopy(bytes, sealed.count, second, onionClass, at: now)
+      }
     }
-    sendOnion(buffer, size: route.size, on: channel.routeEgress, at: now)
   }
 
   /// Whether a beacon of the channel's authority shows where the tree leads.

@@ -102,7 +102,7 @@ extension Node {
 
   private func isDue(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
     // Two key phases at once: the next begins when the last is over.
-    guard let session = channel.session, channel.route != nil, channel.previousSession == nil,
+    guard let session = channel.session, channel.isRouted, channel.previousSession == nil,
       !channel.stream.hasGivenUp
     else { return false }
     if admission.renewal != nil, now - admission.renewalBegan < SessionRenewal.patience { return false }
@@ -172,9 +172,11 @@ extension Node {
   /// A component's ways, and every way through it, hang on its K_i, which has just changed.
   func markStale(through channel: Channel, _ own: Admission) {
     guard let authority else { return }
-    own.routeIsStale = true
+    own.markStale()
     for (_, other) in authority.admissions {
-      if let path = other.path, path.links.contains(where: { $0.to == channel.peer }) { other.routeIsStale = true }
+      for i in other.laid.indices where other.laid[i].path?.passes(channel.peer) ?? false {
+        other.laid[i].isStale = true
+      }
     }
   }
 

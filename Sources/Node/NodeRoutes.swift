@@ -1,4 +1,5 @@
-// Laying routes: from the graph's paths to headers for the way there, and permissions for the way back.
+// Laying routes: from the graph's paths to headers for the ways there, and permissions for the ways back. The best ways
+// first; alternates, detours and successors' shares follow in slices, so that no change of the graph holds up the loop.
 
 import Beacon
 import Bearer
@@ -13,7 +14,7 @@ import Topology
 import Wire
 
 extension Node {
-  /// Computes the paths anew and lays every route that changed or went stale.
+  /// Computes the best paths anew and lays every best way that changed or went stale.
   mutating func layRoutes(at now: Instant) {
     guard let authority else { return }
     // A link that carries no frame of the size in use is no link; others may lead to the same place.
@@ -24,46 +25,88 @@ extension Node {
     for channel in channels where !channel.isUplink {
       guard let admission = authority.admissions[channel.number] else { continue }
       if changed[channel.peer] != nil {
-        admission.path = authority.graph.path(to: channel.peer)
-        admission.routeIsStale = true
+        admission.setPath(authority.graph.path(to: channel.peer), isPaired: false, at: 0)
+        authority.wantAlternates(channel.number)
       }
       longest = max(longest, admission.path?.links.count ?? 0)
     }
-    if let size = OnionSize(hops: longest), size.entries > authority.size.entries {
-      authority.size = size
-      beacon.sizeCode = size.code
-      needFrames(at: now)
-      scheduleRecompute(at: now)
-      for (_, admission) in authority.admissions { admission.routeIsStale = true }
-    }
+    growTo(longest, at: now)
     // Near ones first: what is told to far ones travels over the nearer ones' links, not over their routes.
     for channel in channels where !channel.isUplink {
-      guard let admission = authority.admissions[channel.number], admission.routeIsStale else { continue }
-      layRoute(channel, admission, at: now)
+      guard let admission = authority.admissions[channel.number] else { continue }
+      if admission.laid.first?.isStale ?? false { layWay(channel, admission, place: 0, at: now) }
+      if admission.laid.dropFirst().contains(where: { $0.isStale }) { authority.wantAlternates(channel.number) }
+    }
+    if !authority.alternatesWanted.isEmpty {
+      authority.alternatesDue = min(authority.alternatesDue, now + AuthorityState.alternatesPace)
     }
   }
 
-  private mutating func layRoute(_ channel: Channel, _ admission: Admission, at now: Instant) {
+  /// N rises with the longest path, and all ways are laid anew.
+  private mutating func growTo(_ longest: Int, at now: Instant) {
+    guard let authority, let size = OnionSize(hops: longest), size.entries > authority.size.entries else { return }
+    authority.size = size
+    beacon.sizeCode = size.code
+    needFrames(at: now)
+    scheduleRecompute(at: now)
+    for (_, admission) in authority.admissions { admission.markStale() }
+  }
+
+  /// A slice of the alternates that are to be computed and laid.
+  mutating func layAlternates(at now: Instant) {
+    guard let authority, now >= authority.alternatesDue else { return }
+    authority.alternatesDue = .never
+    for number in authority.takeWanted(AuthorityState.alternatesAtOnce) {
+      let channel = channels[Int(number)]
+      guard let admission = authority.admissions[number], channel.session != nil, let best = admission.path else {
+        continue
+      }
+      var paths = [best]
+      while paths.count <= AuthorityState.alternates,
+        let next = authority.graph.alternate(to: channel.peer, avoiding: paths), !paths.contains(next)
+      {
+        paths.append(next)
+      }
+      for place in 1..<max(2, max(paths.count, admission.laid.count)) {
+        let path = place < paths.count ? paths[place] : nil
+        let old = place < admission.laid.count ? admission.laid[place].path : nil
+        if path != old { admission.setPath(path, isPaired: false, at: place) }
+      }
+      for place in admission.laid.indices.dropFirst() where admission.laid[place].isStale {
+        layWay(channel, admission, place: place, at: now)
+      }
+      pump(channel, at: now)
+    }
+    if !authority.alternatesWanted.isEmpty { authority.alternatesDue = now + AuthorityState.alternatesPace }
+  }
+
+  private mutating func layWay(_ channel: Channel, _ admission: Admission, place: Int, at now: Instant) {
     guard let authority else { return }
-    let wasReachable = channel.route != nil
-    guard let path = admission.path, channel.session != nil else {
-      channel.route = nil
-      if wasReachable { report(.warning, "\(String(decoding: channel.name, as: UTF8.self)) is unreachable") }
-      admission.routeIsStale = channel.session == nil
+    let wasRouted = channel.isRouted
+    guard let path = admission.laid[place].path, channel.session != nil else {
+      admission.laid[place].isStale = channel.session == nil
+      if place > 0 {
+        withdraw(channel, admission, place: place, at: now)
+        return
+      }
+      channel.ways.removeAll()
+      if wasRouted { report(.warning, "\(String(decoding: channel.name, as: UTF8.self)) is unreachable") }
       return
     }
     guard Int(path.frameSize) >= authority.size.smallestFrame else {
-      channel.route = nil
-      admission.routeIsStale = false
-      report(
-        .warning,
-        "\(String(decoding: channel.name, as: UTF8.self)) is unreachable: its way carries frames of \(path.frameSize) bytes, "
-          + "and \(authority.size.smallestFrame) are needed")
+      admission.laid[place].isStale = false
+      withdraw(channel, admission, place: place, at: now)
+      if place == 0 {
+        report(
+          .warning,
+          "\(String(decoding: channel.name, as: UTF8.self)) is unreachable: its way carries frames of \(path.frameSize) bytes, "
+            + "and \(authority.size.smallestFrame) are needed")
+      }
       return
     }
     guard let there = forwardHops(path, authority), let back = backwardHops(path, authority) else {
       // A hop has no session yet: its own admission marks this route stale again.
-      channel.route = nil
+      withdraw(channel, admission, place: place, at: now)
       return
     }
     guard
@@ -71,33 +114,84 @@ extension Node {
         route: there.route, size: authority.size, hops: there.hops, entropy: &entropy),
       let first = path.links.first, let last = path.links.last
     else { return }
-    admission.routeIsStale = false
-    channel.route = builder
-    channel.routeEgress = first.fromAdjacency
-    channel.frameSize = Int(path.frameSize)
-    channel.pathHops = path.links.count
-    channel.stream.hurry()
+    let isPaired = admission.laid[place].isPaired
     let message = ReturnRoute(
-      route: back.route, size: authority.size, frameSize: path.frameSize, egress: last.toAdjacency, hops: back.hops)
-    authority.returnRoutes[back.route] = channel.number
-    admission.returnRoutes.append(back.route)
-    // While the component has not used a newer one, frames under way come by the one it uses.
-    while admission.returnRoutes.count > Admission.returnRoutesLimit
-      || (admission.returnRoutes.count > Admission.returnRoutesKept
-        && admission.returnRoutes[0] != channel.lastReturnRoute
-        && admission.returnRoutes.contains(channel.lastReturnRoute))
-    {
-      authority.returnRoutes[admission.returnRoutes.removeFirst()] = nil
-    }
-    if !channel.stream.send(message.encode()) {
-      admission.routeIsStale = true
+      route: back.route, size: authority.size, place: UInt8(place), count: UInt8(admission.placeCount),
+      isPaired: isPaired, frameSize: path.frameSize, egress: last.toAdjacency, hops: back.hops)
+    guard channel.stream.send(message.encode()) else {
+      // Its stream is full: tried again when there may be room.
       authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.retryDelay)
+      return
     }
-    if !wasReachable {
+    admission.laid[place].isStale = false
+    if let old = admission.laid[place].route { authority.forwardRoutes[old] = nil }
+    authority.forwardRoutes[there.route] = channel.number
+    admission.laid[place].route = there.route
+    authority.returnRoutes[back.route] = ReturnPlace(channel: channel.number, place: UInt8(place))
+    for gone in admission.laid[place].give(back.route, lastUsed: channel.lastReturnRoutes[place]) {
+      authority.returnRoutes[gone] = nil
+    }
+    let way = Way(
+      builder: builder, egress: first.fromAdjacency, frameSize: Int(path.frameSize), hops: path.links.count,
+      isPaired: isPaired)
+    channel.ways.put(way, at: place, of: admission.placeCount)
+    chooseWays(channel, at: now)
+    if place == 0 {
+      channel.stream.hurry()
+      giveShares(path, there.hops, there.route, isBack: false)
+      giveShares(path, back.hops, back.route, isBack: true)
+    }
+    if !wasRouted {
       let hops = path.links.count == 1 ? "1 hop" : "\(path.links.count) hops"
       report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is reachable over \(hops)")
     }
     pump(channel, at: now)
+  }
+
+  /// This node sends nothing by the way at a place any more; frames of the component by it are still taken.
+  private mutating func withdraw(_ channel: Channel, _ admission: Admission, place: Int, at now: Instant) {
+    if let old = admission.laid[place].route { authority?.forwardRoutes[old] = nil }
+    admission.laid[place].route = nil
+    channel.ways.put(nil, at: place, of: admission.placeCount)
+    chooseWays(channel, at: now)
+  }
+
+  /// Gives every hop but the last two what it needs to leave out its successor.
+  private func giveShares(_ path: TopologyPath, _ hops: [RouteHop], _ route: UInt32, isBack: Bool) {
+    guard let authority else { return }
+    let count = path.links.count
+    guard count > 2 else { return }
+    for i in 0..<(count - 2) {
+      // There: hop i is the node at the end of link i. Back: the node at the beginning of link count − 1 − i.
+      let node = isBack ? path.links[count - 1 - i].from : path.links[i].to
+      let onward = isBack ? path.links[count - 3 - i].toAdjacency : path.links[i + 2].fromAdjacency
+      guard let number = authority.byID[node] else { continue }
+      authority.giveShare(
+        SuccessorShare(route: route, entryKey: hops[i + 1].entryKey, onward: onward), to: number)
+    }
+  }
+
+  /// Gives hops the shares that they have not got yet, as their streams have room.
+  mutating func sendShares(at now: Instant) {
+    guard let authority, now >= authority.sharesDue else { return }
+    authority.sharesDue = .never
+    var numbers: [UInt32] = []
+    for (number, _) in authority.shares { numbers.append(number) }
+    numbers.sort()
+    for number in numbers {
+      let channel = channels[Int(number)]
+      guard channel.session != nil, let waiting = authority.shares[number] else {
+        authority.shares[number] = nil
+        continue
+      }
+      var rest = waiting.suffix(Detours.shareLimit)
+      while !rest.isEmpty, channel.stream.send(SuccessorShare.encode(rest.prefix(SuccessorShare.atOnce))) {
+        rest = rest.dropFirst(SuccessorShare.atOnce)
+      }
+      authority.shares[number] = rest.isEmpty ? nil : Array(rest)
+      if !rest.isEmpty { authority.sharesDue = now + AuthorityState.retryDelay }
+      pump(channel, at: now)
+    }
   }
 
   private func onionKey(_ id: ComponentID, _ authority: AuthorityState) -> Bytes32? {

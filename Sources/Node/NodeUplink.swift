@@ -42,7 +42,7 @@ final class Uplink {
   }
 
   /// Session agreed, way back known.
-  var isReady: Bool { channel.session != nil && channel.route != nil && !needsSession }
+  var isReady: Bool { channel.session != nil && channel.isRouted && !needsSession }
 
   var nextDeadline: Instant? { needsSession ? attachDue : lsaDue }
 }
@@ -200,6 +200,8 @@ extension Node {
     channel.adopt(pending.session, at: now)
     channel.isProved = true
     relay.setKey(pending.session.keys.onion, authority: channel.authorityIndex, at: now)
+    // The MA gives them anew in each session.
+    detours[channel.authorityIndex] = nil
     uplink.sessionBoot = beacon.newest(authority: beaconPosition(channel.authorityIndex))?.boot ?? uplink.attachBoot
     uplink.nonce = entropy.bytes16()
     uplink.attachDelay = Uplink.firstAttachDelay
@@ -279,11 +281,14 @@ extension Node {
       case .goodbye:
         report(.notice, "authority \(authorityName(channel.authorityIndex)) says goodbye")
         channel.session = nil
-        channel.route = nil
+        channel.ways.removeAll()
         relay.removeKey(authority: channel.authorityIndex)
+        detours[channel.authorityIndex] = nil
         uplink.attachDue = now + .milliseconds(200)
       case .renew: answerRenewal(body, uplink, at: now)
-      case .lsa, .relayUp, .descriptor, .renewed: counters.controlInvalid &+= 1
+      case .detours: try takeDetours(body, authority: channel.authorityIndex, at: now)
+      case .successors: try takeSuccessors(body, authority: channel.authorityIndex)
+      case .lsa, .relayUp, .descriptor, .renewed, .probe, .probed, .suspect: counters.controlInvalid &+= 1
       }
     } catch {
       counters.controlInvalid &+= 1
@@ -339,12 +344,12 @@ extension Node {
       counters.controlInvalid &+= 1
       return
     }
-    let isFirst = channel.route == nil
-    channel.route = builder
-    channel.routeEgress = message.egress
-    channel.routeIsDoubtful = false
-    channel.frameSize = Int(message.frameSize)
-    channel.stream.hurry()
+    let isFirst = !channel.isRouted
+    let way = Way(
+      builder: builder, egress: message.egress, frameSize: Int(message.frameSize), hops: 0, isPaired: message.isPaired)
+    channel.ways.put(way, at: Int(message.place), of: Int(message.count))
+    chooseWays(channel, at: now)
+    if message.place == 0 { channel.stream.hurry() }
     if isFirst {
       report(.notice, "route to authority \(authorityName(channel.authorityIndex)) is installed")
       relayHeld(uplink, at: now)

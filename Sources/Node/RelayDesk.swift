@@ -8,7 +8,7 @@ import Wire
 /// a budget of its own for that, so that the neighbour keeps what it has for LINKED frames.
 ///
 /// No array of `TokenBucket`: those hold their own rate and burst, 32 B each, which here are the same for all adjacencies;
-/// the five tables below would take 40 KiB instead of 20.
+/// the six tables below would take 48 KiB instead of 24.
 struct AdjacencyBudgets {
   /// A second, and at once.
   let rate: Int64
@@ -37,7 +37,7 @@ struct AdjacencyBudgets {
   }
 }
 
-/// 64 requests × about 300 B = 19 KiB; five budgets of 4 KiB.
+/// 64 requests × about 300 B = 19 KiB; six budgets of 4 KiB.
 struct RelayDesk {
   struct Held {
     var adjacency: UInt16
@@ -54,6 +54,8 @@ struct RelayDesk {
   /// ATTACH among them: a component sends ten in its first five seconds, and then one a second.
   private var attaches = AdjacencyBudgets(rate: 8, burst: 16)
   private var openAttaches = AdjacencyBudgets(rate: 8, burst: 16)
+  /// BROKEN frames: a link that fails with 4,096 routes needs 35.
+  private var notices = AdjacencyBudgets(rate: 256, burst: 128)
   /// TOWARD frames that a neighbour can always have carried.
   private var ownTowards = AdjacencyBudgets(rate: 64, burst: 64)
   /// TOWARD frames beyond those, of all neighbours together: whoever is cut off by one failure comes over one neighbour.
@@ -66,6 +68,8 @@ struct RelayDesk {
   mutating func mayAttach(_ adjacency: UInt16, isLinked: Bool, at now: Instant) -> Bool {
     isLinked ? attaches.spend(adjacency, at: now) : openAttaches.spend(adjacency, at: now)
   }
+
+  mutating func mayTell(_ adjacency: UInt16, at now: Instant) -> Bool { notices.spend(adjacency, at: now) }
 
   mutating func mayGoToward(_ adjacency: UInt16, at now: Instant) -> Bool {
     ownTowards.spend(adjacency, at: now) || sharedTowards.takeIfAvailable(at: now)

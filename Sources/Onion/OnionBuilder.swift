@@ -1,5 +1,5 @@
-// Builds the onion header of each frame of one route: by an MA for the way to a component, by a component for its one
-// way back. Working memory is allocated once; building allocates nothing. Cost a hop: one SipHash, and one ChaCha20 call
+// Builds the onion header of each frame of one route: by an MA for a way to a component, by a component for a way back.
+// Working memory is allocated with the first header, since most ways only stand by; later ones allocate nothing. Cost a hop: one SipHash, and one ChaCha20 call
 // every few frames, which makes the streams of several counters at once.
 
 import Core
@@ -14,7 +14,7 @@ public final class OnionBuilder {
   private let shares: UnsafeMutablePointer<RouteHop>
   private let shareCount: Int
   /// A window of streams for each share: counters `windowStart ..< windowStart + windowCount`.
-  private let streams: UnsafeMutablePointer<UInt8>
+  private var streams: UnsafeMutablePointer<UInt8>?
   private var windowStart: UInt32 = 0
   private var windowCount: UInt32 = 0
   /// Counter of the last header built.
@@ -25,7 +25,7 @@ public final class OnionBuilder {
   /// Beyond this a replacement is asked for.
   public static let replaceAfter: UInt32 = 1 << 30
 
-  /// Nil when there is no hop, or more than N. Memory: at most 818 B a hop and once more.
+  /// Nil when there is no hop, or more than N. Memory: 50 B a hop, and from the first header on 768 B more at most.
   public init?(route: UInt32, size: OnionSize, hops: [RouteHop], entropy: inout Entropy) {
     guard !hops.isEmpty, hops.count <= size.entries else { return nil }
     self.route = route
@@ -35,14 +35,12 @@ public final class OnionBuilder {
     shares = .allocate(capacity: shareCount)
     for i in hops.indices { (shares + i).initialize(to: hops[i]) }
     if shareCount > hopCount { (shares + hopCount).initialize(to: RouteHop(decoyFrom: &entropy)) }
-    streams = .allocate(capacity: size.windowBytes * shareCount)
-    streams.initialize(repeating: 0, count: size.windowBytes * shareCount)
   }
 
   deinit {
     for i in 0..<shareCount { shares[i].entryKey.erase() }
     shares.deallocate()
-    streams.deallocate()
+    streams?.deallocate()
   }
 
   public var isWornOut: Bool { counter >= OnionBuilder.replaceAfter }
@@ -52,6 +50,7 @@ public final class OnionBuilder {
     guard counter < OnionBuilder.counterLimit else { return false }
     counter &+= 1
     if counter &- windowStart >= windowCount { fillWindow() }
+    guard let streams else { return false }
     let first = streams + Int(truncatingIfNeeded: counter &- windowStart) &* size.streamStride
     let stride = size.windowBytes
     let entrySize = OnionLayout.entrySize
@@ -102,6 +101,10 @@ public final class OnionBuilder {
   }
 
   private func fillWindow() {
+    let capacity = size.windowBytes * shareCount
+    let streams = self.streams ?? .allocate(capacity: capacity)
+    if self.streams == nil { streams.initialize(repeating: 0, count: capacity) }
+    self.streams = streams
     windowStart = counter
     windowCount = UInt32(truncatingIfNeeded: size.streamsAtOnce)
     for i in 0..<shareCount {

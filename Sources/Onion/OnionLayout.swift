@@ -28,6 +28,7 @@ public enum OnionLayout {
   /// Bytes of the link header before the onion header.
   public static let linkHeader = 15
   public static let classByte = 15
+  static let label = 13
   static let route = 16
   static let counter = 20
   static let mac = 24

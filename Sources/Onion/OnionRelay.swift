@@ -57,7 +57,7 @@ public struct OnionRelay: ~Copyable {
   public static let routeOverlap = Duration.seconds(60)
 
   private var slots = InlineArray<16, Slot>(repeating: Slot())
-  private(set) var table: RouteTable
+  var table: RouteTable
   private var cache = StreamCache()
   private var refusals = InlineArray<5, UInt64>(repeating: 0)
   /// When a key or routes under one are to be forgotten; `never` when there are none.
@@ -213,7 +213,7 @@ public struct OnionRelay: ~Copyable {
 
   /// Puts the next hop's MAC in place, takes this hop's entry off and fills up behind.
   @inline(__always)
-  private func takeOff(_ p: UnsafeMutablePointer<UInt8>, size: OnionSize, stream: UnsafePointer<UInt8>) {
+  func takeOff(_ p: UnsafeMutablePointer<UInt8>, size: OnionSize, stream: UnsafePointer<UInt8>) {
     let entries = p + OnionLayout.entries
     storeXOR(p + OnionLayout.mac, entries + 2, stream + 2)
     unwrap(entries, size: size, stream: stream)

@@ -25,13 +25,15 @@ public struct RouteTable: ~Copyable {
     var entryKey = Bytes32()
     var macKey = Bytes16()
     var lastUsed: UInt64 = 0
+    /// When the source may be told again that the route is broken.
+    var tellAfter: UInt64 = 0
     var window = ReplayWindow<17>()
 
     var route: UInt32 { UInt32(truncatingIfNeeded: identity) }
     var authority: Int { Int(truncatingIfNeeded: identity >> 32 & 15) }
   }
 
-  /// 4,096 records × 232 B = 928 KiB at the most; half of it is filled before the table grows.
+  /// 4,096 records × 240 B = 960 KiB at the most; half of it is filled before the table grows.
   public static let defaultLimit = 4_096
   /// Places a route may stand in.
   static let probes = 16
@@ -163,6 +165,10 @@ public struct RouteTable: ~Copyable {
       }
     }
     old.deallocate()
+  }
+
+  func forEach(_ body: (borrowing Record) -> Void) {
+    for i in 0..<capacity where records[i].identity != 0 { body(records[i]) }
   }
 
   /// Forgets an MA's routes; with a generation only those under older keys than that one and the one that follows it.

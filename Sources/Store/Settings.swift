@@ -14,6 +14,8 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
   case wideDiscovery
   /// Undo what covers the management device: on or off.
   case protect
+  /// Traffic to each peer that goes over two ways at once, kbit/s; 0 for none.
+  case protectedRate
   /// Internet tunnels to make: comma list of HOST:PORT.
   case tunnel
   /// Where to listen for tunnels: PORT or ADDRESS:PORT.
@@ -25,6 +27,7 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     case .interface: "interface"
     case .wideDiscovery: "wide-discovery"
     case .protect: "protect"
+    case .protectedRate: "protected-rate"
     case .tunnel: "tunnel"
     case .tunnelListen: "tunnel-listen"
     }
@@ -33,7 +36,7 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
   /// False for what the store can hold and this build does not act on; setting it would promise what does not happen.
   public var isActedOn: Bool {
     switch self {
-    case .keepDown, .interface, .wideDiscovery, .protect: true
+    case .keepDown, .interface, .wideDiscovery, .protect, .protectedRate: true
     case .tunnel, .tunnelListen: false
     }
   }
@@ -65,6 +68,7 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
   case tooLong(haveBytes: Int, limit: Int)
   case notOnOrOff
   case badPort
+  case badRate
   case badEndpoint
 
   public var description: String {
@@ -73,6 +77,7 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
     case .tooLong(let have, let limit): "is \(have) bytes long, the limit is \(limit)"
     case .notOnOrOff: "is on or off"
     case .badPort: "is a list of port names, 1 to 15 printable bytes each, separated by commas"
+    case .badRate: "is a rate in kbit/s, 0 (none) to \(Settings.rateLimit)"
     case .badEndpoint: "wants HOST:PORT (an IPv6 address in brackets), port 1 to 65535"
     }
   }
@@ -87,6 +92,8 @@ public struct Setting {
 public struct Settings {
   public static let limit = 16
   public static let valueLimit = 255
+  /// The highest rate, kbit/s.
+  public static let rateLimit = 8_000_000
 
   public private(set) var entries: [Setting] = []
 
@@ -102,6 +109,12 @@ public struct Settings {
 
   public func isOn(_ key: SettingKey, default standard: Bool) -> Bool {
     value(key).map { $0.elementsEqual("on".utf8) } ?? standard
+  }
+
+  /// kbit/s.
+  public func rate(_ key: SettingKey, default standard: Int64) -> Int64 {
+    guard let value = value(key), let rate = decimal(value[...]), rate <= Settings.rateLimit else { return standard }
+    return Int64(rate)
   }
 
   public mutating func set(_ key: SettingKey, _ value: [UInt8]) throws(StoreError) {
@@ -164,6 +177,8 @@ private func settingFault(_ key: SettingKey, _ value: [UInt8]) -> SettingFault? 
     for part in commaParts(value) where !isPortName(part) { return .badPort }
   case .wideDiscovery, .protect:
     if !value.elementsEqual("on".utf8), !value.elementsEqual("off".utf8) { return .notOnOrOff }
+  case .protectedRate:
+    guard let rate = decimal(value[...]), rate <= Settings.rateLimit else { return .badRate }
   case .tunnel:
     for part in commaParts(value) where !isEndpoint(part, hostNeeded: true) { return .badEndpoint }
   case .tunnelListen:

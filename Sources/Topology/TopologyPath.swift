@@ -37,6 +37,12 @@ public struct TopologyPath: Sendable, Equatable {
   /// The most entries an onion header has.
   public static let longest = 64
 
+  /// Whether a component is on the path, its end included.
+  public func passes(_ id: ComponentID) -> Bool {
+    for link in links where link.to == id { return true }
+    return false
+  }
+
   /// Whether this one is to be preferred to `other` (same end): see TopologyGraph for the order.
   func isBetter(than other: TopologyPath) -> Bool {
     if cost != other.cost { return cost < other.cost }

@@ -15,6 +15,16 @@ public enum ControlType: UInt8, Sendable {
   case renew = 8
   /// Component to MA: second handshake message.
   case renewed = 9
+  /// MA to component: detours that begin at it or lead over it.
+  case detours = 10
+  /// MA to component: what it needs to leave out the next hop of routes through it.
+  case successors = 11
+  /// Both ways: asks whether a way carries large frames.
+  case probe = 12
+  /// Both ways: a probe came.
+  case probed = 13
+  /// Component to MA: a way back loses what it should carry.
+  case suspect = 14
 }
 
 /// Component to MA: what a neighbour sent for the MA, and where that neighbour hangs.

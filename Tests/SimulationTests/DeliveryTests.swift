@@ -16,11 +16,11 @@ extension Node {
   /// Sends a packet on this channel, whatever its addresses are: `sendPacket` without its choice of the channel.
   mutating func forge(_ bytes: [UInt8], on channel: Channel, at now: Instant) -> Bool {
     var packet = bytes
-    guard let route = channel.route, let session = channel.session else { return false }
+    guard let way = channel.ways.main, let session = channel.session else { return false }
     let onionClass = OnionClass(
       traffic: .protected, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
-    let offset = route.size.endToEnd
-    let payloadSize = channel.payloadSize
+    let offset = way.builder.size.endToEnd
+    let payloadSize = way.payloadSize
     let frames = packet.withUnsafeMutableBytes { raw -> [PacketBuffer] in
       guard var cutter = try? PacketCutter(buffer: raw, payloadSize: payloadSize) else { return [] }
       var sealed: [PacketBuffer] = []
@@ -28,7 +28,7 @@ extension Node {
         guard var buffer = pool.take() else { break }
         let sealedAt = buffer.bytes + offset
         guard let count = cutter.nextFrame(into: sealedAt + SessionLayout.header),
-          route.build(buffer.bytes, class: onionClass)
+          way.builder.build(buffer.bytes, class: onionClass)
         else {
           pool.give(buffer)
           break
@@ -38,7 +38,7 @@ extension Node {
       }
       return sealed
     }
-    for frame in frames { sendOnion(frame, size: route.size, on: channel.routeEgress, at: now) }
+    for frame in frames where !sendOnion(frame, size: way.builder.size, on: way.egress, at: now) { pool.give(frame) }
     return !frames.isEmpty
   }
 }

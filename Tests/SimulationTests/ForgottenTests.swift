@@ -36,7 +36,7 @@ import Testing
       // A packet is on its way while its sender is forgotten.
       _ = world.send(.echo4, from: 2, to: 0)
       try replace(2, "cm2", world)
-      #expect(old.session == nil && old.previousSession == nil && old.route == nil)
+      #expect(old.session == nil && old.previousSession == nil && !old.isRouted)
       let time = world.timeToReach(atMost: .seconds(15))
       #expect(time != nil, "the new box and the one behind it are reached")
       let new = try #require(channel(world, "cm2"))
@@ -59,7 +59,7 @@ import Testing
       var id = Bytes16()
       id.withMutableBytes { for i in 0..<4 { $0[i] = UInt8(truncatingIfNeeded: number >> UInt32(8 * i)) } }
       running.node.channels.append(
-        Channel(number: number, peer: ComponentID(id), authorityIndex: 0, isUplink: false))
+        Channel(number: number, peer: ComponentID(id), authorityIndex: 0, isUplink: false, protectedRate: 0))
     }
     try replace(2, "cm2", world)
     #expect(world.run(atMost: .seconds(15)) { $0.isReady(2) } != nil)

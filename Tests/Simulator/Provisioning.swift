@@ -56,6 +56,15 @@ public struct ProvisionedNetwork {
 }
 
 extension World {
+  /// `provision set` on every node, from its next start on.
+  public func set(_ assignment: String) throws {
+    for box in nodes {
+      var contents = try StoreContents(decoding: box.store)
+      try contents.settings.set(Array(assignment.utf8))
+      box.store = try contents.encode()
+    }
+  }
+
   /// Puts a box of another identity in a node's place, with one of the network's spare secrets; what its key then brings
   /// to the MA, for `accept`. Its process is not running.
   public func replaceBox(_ number: Int, named name: String) throws -> [UInt8] {

@@ -1,0 +1,110 @@
+// The routes a source has to one peer, and which of them it sends by (docs/PROTOCOL.md §5, "Ways").
+//
+// They stand at places, the best first; each was chosen to share as little as the graph allows with those before it. One
+// carries what is sent once, two carry what is protected: the same end-to-end frame goes over both, and the receiver's
+// replay window drops the second. A way that is said to be broken is left at once, without asking the MA.
+
+import Core
+import Onion
+import Session
+
+/// One route to the peer.
+final class Way {
+  let builder: OnionBuilder
+  /// The first link's adjacency on this node.
+  let egress: UInt16
+  /// Largest lifeline frame every link carries, bytes.
+  let frameSize: Int
+  /// Links; 0 on a component, which is not told.
+  let hops: Int
+  /// One of the two that are as disjoint as any two can be.
+  let isPaired: Bool
+  /// A hop has said that it is broken, its first link was down, or probes were lost: until then others are preferred. A
+  /// node on it may have forgotten what it needs.
+  var doubtEnds = Instant.zero
+
+  /// What was broken may be mended; if not, the next frame has it told again.
+  static let doubt = Duration.seconds(10)
+
+  init(builder: OnionBuilder, egress: UInt16, frameSize: Int, hops: Int, isPaired: Bool) {
+    self.builder = builder
+    self.egress = egress
+    self.frameSize = frameSize
+    self.hops = hops
+    self.isPaired = isPaired
+  }
+
+  func isInDoubt(at now: Instant) -> Bool { now < doubtEnds }
+
+  /// Bytes of IP packet a frame holds, the segment header not counted.
+  var payloadSize: Int { frameSize - builder.size.endToEnd - SessionLayout.overhead }
+}
+
+/// All of a peer's ways.
+struct Ways {
+  /// The best and up to seven alternates.
+  static let limit = 8
+
+  private(set) var places: [Way?] = []
+  /// What is sent once goes by this one.
+  private(set) var main: Way?
+  /// What is protected goes by these two; the second is nil where there are no two.
+  private(set) var first: Way?
+  private(set) var second: Way?
+  /// When a way stops being in doubt, so that the choice may change.
+  private(set) var nextChoice = Instant.never
+
+  var isEmpty: Bool { main == nil }
+
+  func at(_ place: Int) -> Way? { place < places.count ? places[place] : nil }
+
+  /// Puts a way at a place (0 ..< limit); of `count` places those behind are cleared.
+  mutating func put(_ way: Way?, at place: Int, of count: Int) {
+    guard place < Ways.limit else { return }
+    while places.count <= place { places.append(nil) }
+    places[place] = way
+    let count = max(count, place + 1)
+    if places.count > count { places.removeLast(places.count - count) }
+  }
+
+  mutating func removeAll() { self = Ways() }
+
+  func uses(_ egress: UInt16) -> Bool {
+    for case let way? in places where way.egress == egress { return true }
+    return false
+  }
+
+  /// The way of route R; nil when there is none.
+  func way(of route: UInt32) -> Way? {
+    for case let way? in places where way.builder.route == route { return way }
+    return nil
+  }
+
+  /// Chooses anew. `isUp` tells of this node's adjacencies.
+  mutating func choose(at now: Instant, isUp: (UInt16) -> Bool) {
+    var standings: [Int] = []
+    nextChoice = .never
+    for way in places {
+      guard let way else {
+        standings.append(4)
+        continue
+      }
+      let isDoubtful = way.isInDoubt(at: now)
+      if isDoubtful { nextChoice = min(nextChoice, way.doubtEnds) }
+      standings.append(!isUp(way.egress) ? 3 : isDoubtful ? 2 : 0)
+    }
+    main = nil
+    first = nil
+    second = nil
+    guard let best = standings.min(), best < 4, let chosen = standings.firstIndex(of: best) else { return }
+    main = places[chosen]
+    first = main
+    let pair = standings.indices.filter { standings[$0] == 0 && places[$0]?.isPaired == true }
+    if pair.count == 2 {
+      first = places[pair[0]]
+      second = places[pair[1]]
+    } else if best == 0, let other = standings.indices.first(where: { $0 != chosen && standings[$0] == 0 }) {
+      second = places[other]
+    }
+  }
+}

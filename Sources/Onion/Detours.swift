@@ -1,0 +1,283 @@
+// What a hop does for frames whose next link is gone (docs/PROTOCOL.md §5, "Detours"): label-switched paths that an MA
+// laid beforehand round each link and each next node, as the bypasses of RFC 4090, and the successor's share of each
+// route, without which a hop could not skip a node.
+
+import Core
+import Crypto
+import Wire
+
+/// The beginning of a detour: what to do when the link of an egress is gone.
+public struct DetourHead: Equatable, Sendable {
+  /// The adjacency that failed.
+  public var egress: UInt16
+  /// The neighbour's own egress, for a detour to the node behind it; 0: to the neighbour itself by another way.
+  public var onward: UInt16
+  /// The adjacency to send on instead, and the label to write.
+  public var first: UInt16
+  public var label: UInt16
+  /// Largest lifeline frame the detour carries, bytes.
+  public var frameSize: UInt16
+
+  public init(egress: UInt16, onward: UInt16, first: UInt16, label: UInt16, frameSize: UInt16) {
+    self.egress = egress
+    self.onward = onward
+    self.first = first
+    self.label = label
+    self.frameSize = frameSize
+  }
+}
+
+/// What a node on a detour does with a label.
+public struct DetourStep: Equatable, Sendable {
+  public var ingress: UInt16
+  public var label: UInt16
+  /// The adjacency to send on; 0: the detour ends here.
+  public var egress: UInt16
+  /// The label to write; at the end the adjacency that the frame counts as having come by.
+  public var next: UInt16
+
+  public init(ingress: UInt16, label: UInt16, egress: UInt16, next: UInt16) {
+    self.ingress = ingress
+    self.label = label
+    self.egress = egress
+    self.next = next
+  }
+}
+
+/// DETOURS (docs/PROTOCOL.md §7): a part of the table of one node.
+public struct DetourPart: Equatable {
+  public static let headLimit = 1_024
+  public static let stepLimit = 4_096
+  /// Entries of one message: the longest has 1,024 heads and 2,048 steps, 26,629 bytes.
+  public static let stepsAtOnce = 2_048
+
+  /// The first part: what there was before is replaced.
+  public var isFirst: Bool
+  public var heads: [DetourHead]
+  public var steps: [DetourStep]
+
+  public init(isFirst: Bool, heads: [DetourHead], steps: [DetourStep]) {
+    self.isFirst = isFirst
+    self.heads = heads
+    self.steps = steps
+  }
+
+  /// `bytes` without the type byte.
+  public init(decoding bytes: Span<UInt8>) throws(WireError) {
+    var reader = ByteReader(bytes)
+    let flags = try reader.u8()
+    guard flags <= 1 else { throw .invalid(field: StaticFieldName("detours flags")) }
+    isFirst = flags == 1
+    let headCount = Int(try reader.u16())
+    let stepCount = Int(try reader.u16())
+    heads = []
+    steps = []
+    guard reader.remaining == headCount * 10 + stepCount * 8 else {
+      throw .invalid(field: StaticFieldName("detours length"))
+    }
+    for _ in 0..<headCount {
+      heads.append(
+        DetourHead(
+          egress: try reader.u16(), onward: try reader.u16(), first: try reader.u16(), label: try reader.u16(),
+          frameSize: try reader.u16()))
+    }
+    for _ in 0..<stepCount {
+      steps.append(
+        DetourStep(
+          ingress: try reader.u16(), label: try reader.u16(), egress: try reader.u16(), next: try reader.u16()))
+    }
+  }
+
+  public func encode() -> [UInt8] {
+    var writer = ByteWriter(reserving: 6 + heads.count * 10 + steps.count * 8)
+    writer.u8(ControlType.detours.rawValue)
+    writer.u8(isFirst ? 1 : 0)
+    writer.u16(UInt16(truncatingIfNeeded: heads.count))
+    writer.u16(UInt16(truncatingIfNeeded: steps.count))
+    for head in heads {
+      writer.u16(head.egress)
+      writer.u16(head.onward)
+      writer.u16(head.first)
+      writer.u16(head.label)
+      writer.u16(head.frameSize)
+    }
+    for step in steps {
+      writer.u16(step.ingress)
+      writer.u16(step.label)
+      writer.u16(step.egress)
+      writer.u16(step.next)
+    }
+    return writer.bytes
+  }
+}
+
+/// What a hop needs to take its successor's layer off: neither the MAC key nor anything of another route.
+public struct SuccessorShare: Equatable {
+  /// 38 bytes on the wire.
+  public static let size = 38
+  /// Shares of one SUCCESSORS message.
+  public static let atOnce = 400
+
+  public var route: UInt32
+  /// e of the successor.
+  public var entryKey: Bytes32
+  /// The successor's egress.
+  public var onward: UInt16
+
+  public init(route: UInt32, entryKey: Bytes32, onward: UInt16) {
+    self.route = route
+    self.entryKey = entryKey
+    self.onward = onward
+  }
+
+  /// SUCCESSORS (docs/PROTOCOL.md §7), without the type byte.
+  public static func decode(_ bytes: Span<UInt8>) throws(WireError) -> [SuccessorShare] {
+    var reader = ByteReader(bytes)
+    guard bytes.count % size == 0 else { throw .invalid(field: StaticFieldName("successors length")) }
+    var shares: [SuccessorShare] = []
+    shares.reserveCapacity(bytes.count / size)
+    while reader.remaining > 0 {
+      let route = try reader.u32()
+      let entryKey = try reader.bytes32()
+      shares.append(SuccessorShare(route: route, entryKey: entryKey, onward: try reader.u16()))
+    }
+    return shares
+  }
+
+  public static func encode(_ shares: ArraySlice<SuccessorShare>) -> [UInt8] {
+    var writer = ByteWriter(reserving: 1 + shares.count * size)
+    writer.u8(ControlType.successors.rawValue)
+    for share in shares {
+      writer.u32(share.route)
+      writer.bytes32(share.entryKey)
+      writer.u16(share.onward)
+    }
+    return writer.bytes
+  }
+}
+
+/// One MA's detours at one node.
+public final class Detours {
+  /// Shares kept; at the limit the oldest go: an MA gives the newer ones for the routes in use.
+  public static let shareLimit = 8_192
+  /// Steps that an MA no longer names are kept for frames, and for heads of other nodes, that still use them.
+  public static let grace = Duration.seconds(5)
+
+  private struct Step {
+    var step: DetourStep
+    var ends: Instant
+  }
+
+  private var heads: [UInt32: DetourHead] = [:]
+  private var steps: [UInt32: Step] = [:]
+  private var shares: [UInt32: SuccessorShare] = [:]
+  /// Routes in the order their shares came, from `firstShare` on.
+  private var order: [UInt32] = []
+  private var firstShare = 0
+  /// Frames that anybody on a link may send by labels.
+  private var budgets: [UInt16: TokenBucket] = [:]
+
+  public init() {}
+
+  public var headCount: Int { heads.count }
+  public var stepCount: Int { steps.count }
+  public var shareCount: Int { shares.count }
+
+  private static func key(_ a: UInt16, _ b: UInt16) -> UInt32 { UInt32(a) << 16 | UInt32(b) }
+
+  /// Takes a part of the table in; false when it is too large, and what was beyond the limit is left out.
+  public func install(_ part: DetourPart, at now: Instant) -> Bool {
+    if part.isFirst {
+      heads = [:]
+      var kept: [UInt32: Step] = [:]
+      for (key, old) in steps where old.ends > now {
+        kept[key] = Step(step: old.step, ends: min(old.ends, now + Detours.grace))
+      }
+      steps = kept
+    }
+    for head in part.heads where heads.count < DetourPart.headLimit {
+      heads[Detours.key(head.egress, head.onward)] = head
+    }
+    for step in part.steps where steps.count < 2 * DetourPart.stepLimit {
+      steps[Detours.key(step.ingress, step.label)] = Step(step: step, ends: .never)
+    }
+    return part.heads.count <= DetourPart.headLimit && part.steps.count <= DetourPart.stepLimit
+  }
+
+  public func install(_ fresh: [SuccessorShare]) {
+    for share in fresh {
+      if shares.updateValue(share, forKey: share.route) == nil { order.append(share.route) }
+    }
+    while order.count - firstShare > Detours.shareLimit {
+      shares[order[firstShare]] = nil
+      firstShare += 1
+    }
+    if firstShare > Detours.shareLimit {
+      order.removeFirst(firstShare)
+      firstShare = 0
+    }
+  }
+
+  public func share(of route: UInt32) -> SuccessorShare? { shares[route] }
+
+  /// The detour round the link of `egress` to the neighbour (`onward` 0), or round the neighbour to the node behind its
+  /// egress `onward`.
+  public func head(egress: UInt16, onward: UInt16) -> DetourHead? { heads[Detours.key(egress, onward)] }
+
+  /// What to do with a label. Nil when it is unknown.
+  public func step(ingress: UInt16, label: UInt16, at now: Instant) -> DetourStep? {
+    guard let found = steps[Detours.key(ingress, label)], now < found.ends else { return nil }
+    return found.step
+  }
+
+  /// Whether a frame from this adjacency may go on by its label.
+  public func mayPass(from ingress: UInt16, at now: Instant) -> Bool {
+    budgets[ingress, default: TokenBucket(rate: 20_000, burst: 4_096)].takeIfAvailable(at: now)
+  }
+}
+
+extension OnionRelay {
+  /// Takes off the layer of the next hop, which a detour leaves out: the header is then as the node behind it wants it.
+  public func takeOffSuccessor(_ frame: borrowing PacketBuffer, size: OnionSize, share: SuccessorShare) {
+    let counter = onionCounter(of: frame)
+    let p = frame.bytes
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: size.streamStride) {
+      guard let stream = $0.baseAddress else { return }
+      makeStreams(stream, size: size, from: counter, count: 1, key: share.entryKey)
+      takeOff(p, size: size, stream: UnsafePointer(stream))
+    }
+  }
+
+  /// Where a known route comes from and goes to.
+  public func hop(of route: UInt32, authority: Int) -> (ingress: UInt16, egress: UInt16)? {
+    guard let index = table.find(route: route, authority: authority) else { return nil }
+    let record = table.record(index)
+    return (record.pointee.ingress, record.pointee.egress)
+  }
+
+  /// Whether its source may be told now that the route is broken: once in `pace`.
+  public mutating func mayTell(_ route: UInt32, authority: Int, pace: Duration, at now: Instant) -> Bool {
+    guard let index = table.find(route: route, authority: authority) else { return false }
+    let record = table.record(index)
+    guard now.nanoseconds >= record.pointee.tellAfter else { return false }
+    record.pointee.tellAfter = (now + pace).nanoseconds
+    return true
+  }
+
+  /// The routes that go out by an adjacency and were used since then: `body` gets route, MA and ingress.
+  public func forEachRoute(
+    by egress: UInt16, usedSince: Instant, _ body: (_ route: UInt32, _ authority: Int, _ ingress: UInt16) -> Void
+  ) {
+    table.forEach { record in
+      if record.egress == egress, record.lastUsed >= usedSince.nanoseconds {
+        body(record.route, record.authority, record.ingress)
+      }
+    }
+  }
+}
+
+/// R of an ONION frame.
+public func onionRoute(of frame: borrowing PacketBuffer) -> UInt32 { load(frame.bytes + OnionLayout.route) }
+
+/// The detour label of an ONION frame whose link layer was taken off.
+public func detourLabel(of frame: borrowing PacketBuffer) -> UInt16 { loadShort(frame.bytes + OnionLayout.label) }

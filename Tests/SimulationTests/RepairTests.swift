@@ -1,0 +1,129 @@
+// Failures on a flow's way: what is protected loses nothing, and what is not finds another way within the table of the
+// design ("Repair: what a failure may cost").
+
+import Core
+import Store
+import Testing
+
+@testable import Node
+@testable import Simulator
+
+@Suite struct RepairTests {
+  /// What happens to a link.
+  enum Cut: String, CaseIterable, Sendable {
+    case carrier, silent, oneWay
+
+    /// The longest gap of an unprotected flow.
+    var limit: Duration {
+      switch self {
+      case .carrier: .milliseconds(5)
+      case .silent: .milliseconds(75)
+      case .oneWay: .milliseconds(95)
+      }
+    }
+  }
+
+  private func standing(_ layout: Layout, isProtected: Bool, seed: UInt64) throws -> World {
+    let world = try World(layout, seed: seed)
+    if !isProtected { try world.set("protected-rate=0") }
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    return world
+  }
+
+  private func cut(_ world: World, _ medium: Int, _ kind: Cut) {
+    switch kind {
+    case .carrier: world.setCarrier(medium, false)
+    case .silent: world.setCut(medium, true)
+    case .oneWay:
+      var deaf = LinkQuality()
+      deaf.loss = 1
+      world.setQuality(medium, deaf, from: world.ends(of: medium)[medium % 2])
+    }
+  }
+
+  private func mend(_ world: World, _ medium: Int, _ kind: Cut) {
+    switch kind {
+    case .carrier: world.setCarrier(medium, true)
+    case .silent: world.setCut(medium, false)
+    case .oneWay: world.setQuality(medium, .perfect)
+    }
+  }
+
+  @Test(arguments: ["ring", "grid"], Cut.allCases)
+  func `a protected flow loses no packet when a link fails`(shape: String, kind: Cut) throws {
+    let layout: Layout = shape == "ring" ? .ring(6) : .grid(4, 4)
+    let far = shape == "ring" ? 2 : 15
+    let world = try standing(layout, isProtected: true, seed: 71)
+    let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(2)) }
+    world.run(for: .milliseconds(300))
+    for medium in stride(from: 0, to: world.mediumCount, by: shape == "ring" ? 1 : 5) {
+      cut(world, medium, kind)
+      world.run(for: .milliseconds(400))
+      mend(world, medium, kind)
+      world.run(for: .milliseconds(600))
+    }
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .milliseconds(200))
+    for flow in flows {
+      let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
+      print("SIM protected \(shape) \(kind.rawValue): \(lost) of \(world.traffic.flows[flow].sent) lost")
+      #expect(lost == 0)
+    }
+    world.checkTables()
+    #expect(world.violations == [])
+  }
+
+  @Test(arguments: ["ring", "grid"], Cut.allCases)
+  func `an unprotected flow finds another way`(shape: String, kind: Cut) throws {
+    let layout: Layout = shape == "ring" ? .ring(6) : .grid(4, 4)
+    let far = shape == "ring" ? 2 : 15
+    let world = try standing(layout, isProtected: false, seed: 72)
+    let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1)) }
+    world.run(for: .milliseconds(300))
+    var worst = Duration.zero
+    for medium in stride(from: 0, to: world.mediumCount, by: shape == "ring" ? 1 : 5) {
+      let start = world.now
+      cut(world, medium, kind)
+      world.run(for: .milliseconds(400))
+      mend(world, medium, kind)
+      world.run(for: .milliseconds(600))
+      for flow in flows { worst = max(worst, world.longestGap(flow, from: start, to: world.now)) }
+    }
+    tell("unprotected \(shape) \(kind.rawValue): worst gap", worst)
+    #expect(worst <= kind.limit)
+    world.checkTables()
+    #expect(world.violations == [])
+  }
+
+  @Test(arguments: [true, false], ["killed", "frozen"])
+  func `a node on the way dies`(isProtected: Bool, how: String) throws {
+    for (layout, far, victims) in [(Layout.ring(6), 2, [1, 5, 4]), (.grid(4, 4), 15, [1, 5, 10, 14])] {
+      let world = try standing(layout, isProtected: isProtected, seed: 73)
+      let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1)) }
+      world.run(for: .milliseconds(300))
+      var worst = Duration.zero
+      for victim in victims {
+        let start = world.now
+        if how == "killed" { world.crash(victim) } else { world.pause(victim, for: .milliseconds(400)) }
+        world.run(for: .milliseconds(400))
+        if how == "killed" { world.start(victim) }
+        world.run(for: .milliseconds(600))
+        for flow in flows { worst = max(worst, world.longestGap(flow, from: start, to: world.now)) }
+      }
+      for flow in flows { world.endFlow(flow) }
+      world.run(for: .milliseconds(200))
+      tell("\(isProtected ? "protected" : "unprotected"), a node \(how): worst gap", worst)
+      #expect(worst <= .milliseconds(75))
+      if isProtected {
+        for flow in flows {
+          let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
+          print("SIM    \(lost) of \(world.traffic.flows[flow].sent) lost")
+          #expect(lost == 0)
+        }
+      }
+      world.checkTables()
+      #expect(world.violations == [])
+    }
+  }
+}
