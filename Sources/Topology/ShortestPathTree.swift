@@ -1,146 +1,191 @@
-// Dijkstra's algorithm with a binary heap over dense indices. Every link costs at least 1, so when a node is taken from
-// the heap all nodes a best path could come from have been taken before it, and its label is final: the result depends
-// on the labels' order alone, never on the order of equal entries in the heap.
+// The best path to every node, kept from one change to the next: Ramalingam and Reps's algorithm for the dynamic
+// shortest path problem (SWSF-FP; J. Algorithms 21, 1996). A node is consistent when its label is what its neighbours'
+// labels make of it; the ones that are not stand in a heap by the lower of both weights. Every link costs at least 1, so
+// a label depends on labels of lower weight alone, and what comes out is the same as of a computation from nothing,
+// whatever came before. The work is that of the nodes whose label changes, and of their neighbours.
 
 import Core
 
-/// A link that counts, in one direction.
-struct Edge {
-  /// Node indices.
-  var from: Int32
-  var to: Int32
-  var fromAdjacency: UInt16
-  var toAdjacency: UInt16
-  /// Bytes.
-  var frameSize: UInt16
-  /// 1 … 65535.
-  var cost: UInt16
-  var fromRiskGroup: UInt32
-  var toRiskGroup: UInt32
-}
+/// How a node is best reached.
+struct PathLabel: Equatable {
+  /// Sum of the links' costs; .max when the node is not reached.
+  var weight = UInt32.max
+  /// The last link: the node before, the arc from there, and both adjacency numbers; -1 at the root and where nothing
+  /// reaches.
+  var parent: Int32 = -1
+  var arc: Int32 = -1
+  var fromAdjacency: UInt16 = 0
+  var toAdjacency: UInt16 = 0
+  var frameSize: UInt16 = 0
+  var hops: UInt16 = 0
 
-/// Edges sorted by the node they leave: those of node i stand at starts[i] ..< starts[i + 1].
-struct EdgeTable {
-  var edges: [Edge] = []
-  var starts: [Int32] = [0]
+  var isReached: Bool { weight != .max }
+  /// Short enough for a header.
+  var isUsable: Bool { weight != .max && Int(hops) <= TopologyPath.longest }
 
-  func leaving(_ node: Int) -> Range<Int> { Int(starts[node])..<Int(starts[node + 1]) }
-  var nodeCount: Int { starts.count - 1 }
-
-  /// The index of the same link in the other direction.
-  func opposite(_ index: Int) -> Int? {
-    let edge = edges[index]
-    for other in leaving(Int(edge.to)) where edges[other].fromAdjacency == edge.toAdjacency { return other }
-    return nil
+  /// Whether the last link is the same, whatever its number.
+  func hasSameLink(as other: PathLabel) -> Bool {
+    parent == other.parent && fromAdjacency == other.fromAdjacency && toAdjacency == other.toAdjacency
   }
 }
 
-/// How a node is best reached. Kept from one computation to the next, to tell what changed.
-struct PathLabel: Equatable {
-  /// Surcharge in the high half, sum of the links' costs in the low half; .max when the node is not reached.
-  var weight = UInt64.max
-  var frameSize: UInt16 = 0
-  var hops: UInt16 = 0
-  /// The last link: the node before, and both adjacency numbers; -1 at the root and where nothing reaches.
-  var parent: Int32 = -1
-  var fromAdjacency: UInt16 = 0
-  var toAdjacency: UInt16 = 0
-
-  var isReached: Bool { weight != .max }
-  var cost: UInt32 { UInt32(truncatingIfNeeded: weight) }
-}
-
 struct ShortestPathTree {
-  private(set) var labels: [PathLabel]
-  /// Nodes in the order they were settled, the root first: parents stand before their children.
-  private(set) var order: [Int32] = []
+  private(set) var labels: [PathLabel] = []
+  /// The nodes whose label the last update changed, and the labels before.
+  private(set) var changed: [Int32] = []
+  private(set) var before: [PathLabel] = []
+  /// Arcs looked at by the last update.
+  private(set) var work = 0
 
-  /// An edge with this surcharge is not there.
-  static let forbidden = UInt64.max
+  /// What the neighbours' labels make of each node.
+  private var ahead: [PathLabel] = []
+  /// The weight under which the node stands in the heap; .max when it does not.
+  private var queued: [UInt32] = []
+  private var heap = SearchHeap()
+  /// The update that changed the node last, and its place in `changed` then.
+  private var stamps: [UInt32] = []
+  private var stamp: UInt32 = 0
 
-  /// - Parameters:
-  ///   - names: the ID of each node, for the last tie-break.
-  ///   - surcharge: added to each edge's cost (in units of 2^32 it outweighs every cost); empty for none.
-  ///   - target: stop when this node is settled.
-  init(_ table: EdgeTable, names: [ComponentID], root: Int, surcharge: [UInt64] = [], target: Int? = nil) {
-    labels = Array(repeating: PathLabel(), count: table.nodeCount)
-    var settled = Array(repeating: false, count: table.nodeCount)
-    order.reserveCapacity(table.nodeCount)
-    labels[root].weight = 0
-    labels[root].frameSize = .max
-    var heap = NodeHeap()
-    heap.push(weight: 0, node: Int32(root))
-    while let node = heap.pop() {
-      let from = Int(node)
-      if settled[from] { continue }
-      settled[from] = true
-      order.append(node)
-      if from == target { return }
-      let label = labels[from]
-      for index in table.leaving(from) {
-        let edge = table.edges[index]
-        let to = Int(edge.to)
-        if settled[to] { continue }
-        var weight = label.weight &+ UInt64(edge.cost)
-        if !surcharge.isEmpty {
-          if surcharge[index] == ShortestPathTree.forbidden { continue }
-          weight = weight &+ surcharge[index]
-        }
-        let candidate = PathLabel(
-          weight: weight, frameSize: min(label.frameSize, edge.frameSize), hops: label.hops &+ 1, parent: node,
-          fromAdjacency: edge.fromAdjacency, toAdjacency: edge.toAdjacency)
-        let held = labels[to]
-        if !ShortestPathTree.isBetter(candidate, than: held, names) { continue }
-        labels[to] = candidate
-        if weight < held.weight { heap.push(weight: weight, node: edge.to) }
+  private let root: Int
+
+  init(root: Int) { self.root = root }
+
+  mutating func grow(nodes: Int) {
+    while labels.count < nodes {
+      var label = PathLabel()
+      if labels.count == root {
+        label.weight = 0
+        label.frameSize = .max
       }
+      labels.append(label)
+      ahead.append(label)
+      queued.append(.max)
+      stamps.append(0)
     }
+  }
+
+  /// Brings the labels up to date after the links at `dirty` nodes came, went or changed.
+  /// - Parameter names: the ID of each node, for the last tie-break.
+  mutating func update(_ links: LinkTable, names: [ComponentID], dirty: [Int32]) {
+    changed.removeAll(keepingCapacity: true)
+    before.removeAll(keepingCapacity: true)
+    work = 0
+    stamp &+= 1
+    if stamp == 0 {
+      for i in stamps.indices { stamps[i] = 0 }
+      stamp = 1
+    }
+    for node in dirty where Int(node) != root {
+      ahead[Int(node)] = best(Int(node), links, names)
+      enqueue(Int(node))
+    }
+    while let entry = heap.pop() {
+      let node = Int(entry.item)
+      guard UInt64(queued[node]) == entry.key, queued[node] != .max else { continue }
+      queued[node] = .max
+      if ahead[node].weight <= labels[node].weight {
+        set(node, ahead[node])
+      } else {
+        set(node, PathLabel())
+        enqueue(node)
+      }
+      propagate(node, links, names)
+    }
+    dropUnchanged()
+  }
+
+  /// Tells the neighbours of a node that its label is another.
+  private mutating func propagate(_ node: Int, _ links: LinkTable, _ names: [ComponentID]) {
+    let label = labels[node]
+    var index = links.first[node]
+    while index >= 0 {
+      let arc = links.arcs[Int(index)]
+      let this = index
+      index = arc.next
+      work += 1
+      guard arc.isUsable else { continue }
+      let to = Int(arc.to)
+      if to == root { continue }
+      let held = ahead[to]
+      if label.isReached {
+        let candidate = ShortestPathTree.extend(label, node, arc, this, links)
+        if ShortestPathTree.isBetter(candidate, than: held, names) {
+          ahead[to] = candidate
+        } else if held.arc == this {
+          ahead[to] = best(to, links, names)
+        } else {
+          continue
+        }
+      } else {
+        guard held.arc == this else { continue }
+        ahead[to] = best(to, links, names)
+      }
+      enqueue(to)
+    }
+  }
+
+  private mutating func best(_ node: Int, _ links: LinkTable, _ names: [ComponentID]) -> PathLabel {
+    var best = PathLabel()
+    var index = links.first[node]
+    while index >= 0 {
+      let arc = links.arcs[Int(index)]
+      let label = labels[Int(arc.to)]
+      let this = index ^ 1
+      index = arc.next
+      work += 1
+      guard arc.isUsable, label.isReached else { continue }
+      let candidate = ShortestPathTree.extend(label, Int(arc.to), links.arcs[Int(this)], this, links)
+      if ShortestPathTree.isBetter(candidate, than: best, names) { best = candidate }
+    }
+    return best
+  }
+
+  private mutating func enqueue(_ node: Int) {
+    if ahead[node] == labels[node] {
+      queued[node] = .max
+      return
+    }
+    let key = min(ahead[node].weight, labels[node].weight)
+    if queued[node] == key { return }
+    queued[node] = key
+    heap.push(key: UInt64(key), item: Int32(truncatingIfNeeded: node))
+  }
+
+  private mutating func set(_ node: Int, _ label: PathLabel) {
+    if stamps[node] != stamp {
+      stamps[node] = stamp
+      changed.append(Int32(truncatingIfNeeded: node))
+      before.append(labels[node])
+    }
+    labels[node] = label
+  }
+
+  /// A label that was lost and found again has not changed.
+  private mutating func dropUnchanged() {
+    var kept = 0
+    for i in changed.indices where labels[Int(changed[i])] != before[i] {
+      changed[kept] = changed[i]
+      before[kept] = before[i]
+      kept += 1
+    }
+    changed.removeLast(changed.count - kept)
+    before.removeLast(before.count - kept)
+  }
+
+  private static func extend(
+    _ label: PathLabel, _ node: Int, _ arc: Arc, _ index: Int32, _ links: LinkTable
+  ) -> PathLabel {
+    PathLabel(
+      weight: label.weight &+ UInt32(arc.cost), parent: Int32(truncatingIfNeeded: node), arc: index,
+      fromAdjacency: arc.adjacency, toAdjacency: links.arcs[Int(index) ^ 1].adjacency,
+      frameSize: min(label.frameSize, arc.frameSize), hops: label.hops &+ 1)
   }
 
   private static func isBetter(_ a: PathLabel, than b: PathLabel, _ names: [ComponentID]) -> Bool {
     if a.weight != b.weight { return a.weight < b.weight }
     if a.frameSize != b.frameSize { return a.frameSize > b.frameSize }
     if a.hops != b.hops { return a.hops < b.hops }
-    if a.parent != b.parent { return names[Int(a.parent)] < names[Int(b.parent)] }
+    if a.parent != b.parent { return a.parent >= 0 && (b.parent < 0 || names[Int(a.parent)] < names[Int(b.parent)]) }
     return a.fromAdjacency < b.fromAdjacency
-  }
-}
-
-/// A binary min-heap by weight. A node whose weight falls is pushed again; the stale entry is skipped when popped.
-private struct NodeHeap {
-  private struct Entry {
-    var weight: UInt64
-    var node: Int32
-  }
-  private var entries: [Entry] = []
-
-  mutating func push(weight: UInt64, node: Int32) {
-    var hole = entries.count
-    let entry = Entry(weight: weight, node: node)
-    entries.append(entry)
-    while hole > 0 {
-      let parent = (hole - 1) / 2
-      if entries[parent].weight <= weight { break }
-      entries[hole] = entries[parent]
-      hole = parent
-    }
-    entries[hole] = entry
-  }
-
-  mutating func pop() -> Int32? {
-    guard let first = entries.first, let last = entries.popLast() else { return nil }
-    let count = entries.count
-    if count == 0 { return first.node }
-    var hole = 0
-    while true {
-      var child = 2 * hole + 1
-      if child >= count { break }
-      if child + 1 < count && entries[child + 1].weight < entries[child].weight { child += 1 }
-      if last.weight <= entries[child].weight { break }
-      entries[hole] = entries[child]
-      hole = child
-    }
-    entries[hole] = last
-    return first.node
   }
 }

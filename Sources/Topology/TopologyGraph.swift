@@ -1,6 +1,6 @@
 // The network as one authority sees it: the LSAs of the components it has sessions with, its own adjacencies, and the
-// best path to everybody. Paths are computed over the whole graph, but only when something was installed that can move
-// them: at 1,000 nodes and 2,000 links that takes well under 5 ms, less than keeping up an incremental tree is worth.
+// ways to everybody. What an LSA changes is brought in where it changes it: the links of its component, the tree of best
+// paths, and, a little at a time, the alternates (RouteSets) and the detours (DetourPlan) it can concern.
 
 import Core
 import Wire
@@ -16,7 +16,7 @@ import Wire
 ///
 /// Limits: `nodeLimit` components × 255 adjacencies × 56 B = 14 MiB at 1,024; past it a component is refused and counted.
 public struct TopologyGraph {
-  /// A component, or the root. Its index stays the same from one computation to the next.
+  /// A component, or the root. Its index stays the same as long as it is there.
   private struct Node {
     var id: ComponentID
     var lsa: LinkStateAdvertisement?
@@ -25,6 +25,8 @@ public struct TopologyGraph {
     var installed: Instant
     /// Removed, but in the last computation: to be reported as vanished.
     var isLeaving: Bool
+    /// Its adjacencies are not yet in the table of links.
+    var isStale: Bool
   }
 
   public struct Counters: Sendable, Equatable {
@@ -45,7 +47,7 @@ public struct TopologyGraph {
   public static let smallestFrameSize: UInt16 = 256
   /// The same for frames of the size in use, which may need more.
   public var smallestFrameSize = TopologyGraph.smallestFrameSize {
-    didSet { if smallestFrameSize != oldValue { isStale = true } }
+    didSet { if smallestFrameSize != oldValue { isOtherSize = true } }
   }
 
   public let root: ComponentID
@@ -57,22 +59,36 @@ public struct TopologyGraph {
   private var free: [Int] = []
   /// Components with an LSA.
   private var population = 0
-  /// Something was installed that can move a path.
-  private var isStale = false
-  /// Of the last computation.
-  private var table = EdgeTable()
-  private var names: [ComponentID] = []
-  private var labels: [PathLabel] = []
+  /// Nodes whose adjacencies are not yet in the table of links.
+  private var stale: [Int32] = []
+  private var isOtherSize = false
+  /// Adjacencies in the LSAs and at the root.
+  private var reported = 0
+
+  // Of the last computation.
+  private var names: [ComponentID]
+  private var links = LinkTable()
+  private var tree = ShortestPathTree(root: TopologyGraph.rootIndex)
+  private var sets: RouteSets
+  /// The computation in which a node was last found to have moved, or was named.
+  private var moved: [UInt64] = []
+  private var named: [UInt64] = []
 
   private static let rootIndex = 0
 
-  /// - Parameter nodeLimit: components beside the root, 1 … 16,384.
-  public init(root: ComponentID, nodeLimit: Int = 1024) {
+  /// - Parameters:
+  ///   - nodeLimit: components beside the root, 1 … 16,384.
+  ///   - alternates: beside the best path of each component, 0 … 7.
+  public init(root: ComponentID, nodeLimit: Int = 1024, alternates: Int = 3) {
     invariant(nodeLimit >= 1 && nodeLimit <= 16_384, "a node limit of 1 to 16,384")
+    invariant(alternates >= 0 && alternates <= 7, "0 to 7 alternates")
     self.root = root
     self.nodeLimit = nodeLimit
-    members = [Node(id: root, lsa: nil, adjacencies: [], installed: .zero, isLeaving: false)]
+    members = [Node(id: root, lsa: nil, adjacencies: [], installed: .zero, isLeaving: false, isStale: false)]
     indices = [root: TopologyGraph.rootIndex]
+    names = [root]
+    sets = RouteSets(alternates: alternates)
+    grow()
   }
 
   // MARK: what is reported
@@ -96,10 +112,11 @@ public struct TopologyGraph {
       let sameLinks = TopologyGraph.haveSameLinks(adjacencies, members[held].adjacencies)
       let sameReport =
         sameLinks && lsa.boot == old.boot && TopologyGraph.haveSameNames(adjacencies, members[held].adjacencies)
+      reported += adjacencies.count - members[held].adjacencies.count
       members[held].lsa = lsa
       members[held].adjacencies = adjacencies
       members[held].installed = now
-      if !sameLinks { isStale = true }
+      if !sameLinks { makeStale(held) }
       return sameReport ? .refreshed : .changed
     }
     // Leaving ones hold their index until the next computation; twice the limit bounds what a caller can pile up.
@@ -107,20 +124,46 @@ public struct TopologyGraph {
       counters.refusedFull &+= 1
       return .full
     }
-    let node = Node(
-      id: id, lsa: lsa, adjacencies: TopologyGraph.sorted(lsa.adjacencies), installed: now, isLeaving: false)
+    var node = Node(
+      id: id, lsa: lsa, adjacencies: TopologyGraph.sorted(lsa.adjacencies), installed: now, isLeaving: false,
+      isStale: false)
+    let index: Int
     if let held {
+      index = held
+      node.isStale = members[held].isStale
       members[held] = node
-    } else if let index = free.popLast() {
-      members[index] = node
+    } else if let free = free.popLast() {
+      index = free
       indices[id] = index
+      members[index] = node
+      names[index] = id
     } else {
-      indices[id] = members.count
+      index = members.count
+      indices[id] = index
       members.append(node)
+      names.append(id)
+      grow()
     }
+    reported += node.adjacencies.count
     population += 1
-    isStale = true
+    makeStale(index)
     return .changed
+  }
+
+  private mutating func makeStale(_ index: Int) {
+    guard !members[index].isStale else { return }
+    members[index].isStale = true
+    stale.append(Int32(truncatingIfNeeded: index))
+  }
+
+  private mutating func grow() {
+    links.grow(nodes: members.count)
+    tree.grow(nodes: members.count)
+    sets.grow(nodes: members.count)
+    while moved.count < members.count {
+      moved.append(0)
+      named.append(0)
+    }
   }
 
   /// The root's own adjacencies, all of them, each with a number of its own that is not 0.
@@ -129,18 +172,21 @@ public struct TopologyGraph {
     for i in new.indices {
       invariant(new[i].number != 0 && (i == 0 || new[i - 1].number != new[i].number), "adjacency numbers are unique")
     }
-    if !TopologyGraph.haveSameLinks(new, members[TopologyGraph.rootIndex].adjacencies) { isStale = true }
+    let old = members[TopologyGraph.rootIndex].adjacencies
+    if !TopologyGraph.haveSameLinks(new, old) { makeStale(TopologyGraph.rootIndex) }
+    reported += new.count - old.count
     members[TopologyGraph.rootIndex].adjacencies = new
   }
 
   /// Forgets what a component said, for instance when its session ends. The root stays.
   public mutating func remove(_ id: ComponentID) {
     guard id != root, let index = indices[id], members[index].lsa != nil else { return }
+    reported -= members[index].adjacencies.count
     members[index].lsa = nil
     members[index].adjacencies = []
     members[index].isLeaving = true
     population -= 1
-    isStale = true
+    makeStale(index)
   }
 
   /// The component has a new session: its next LSA counts whatever its number, as nothing older can come any more. What
@@ -190,67 +236,92 @@ public struct TopologyGraph {
 
   // MARK: paths
 
-  /// Brings the paths up to date and tells which components' paths (links, cost or frame size) appeared, changed or
-  /// vanished since the last call; sorted. Costs nothing when nothing was installed that can move a path.
+  /// Brings the best paths up to date and tells which components' best paths (links, cost or frame size) appeared,
+  /// changed or vanished since the last call; sorted. Costs nothing when nothing was installed that can move a path.
+  /// The alternates follow by `nextAlternates`, the detours by `nextDetours`.
   public mutating func recompute() -> [ComponentID] {
-    guard isStale else { return [] }
-    isStale = false
+    guard !stale.isEmpty || isOtherSize else { return [] }
     counters.computations &+= 1
-    buildTable()
-    let tree = ShortestPathTree(table, names: names, root: TopologyGraph.rootIndex)
-    let changed = changes(to: tree)
-    labels = tree.labels
-    counters.pathsTooLong = 0
-    for label in labels where label.isReached && Int(label.hops) > TopologyPath.longest { counters.pathsTooLong += 1 }
-    for index in members.indices where members[index].isLeaving {
-      indices[members[index].id] = nil
-      members[index].isLeaving = false
-      free.append(index)
+    for index in stale {
+      members[Int(index)].isStale = false
+      reconcile(Int(index))
     }
+    if isOtherSize { links.setSmallest(smallestFrameSize) }
+    isOtherSize = false
+    counters.linksTooSmall = UInt64(links.tooSmall)
+    counters.unconfirmed = UInt64(max(reported - 2 * links.count, 0))
+    tree.update(links, names: names, dirty: links.dirtyNodes)
+    let changed = changes()
+    tell()
+    for index in stale where members[Int(index)].isLeaving { release(Int(index)) }
+    stale.removeAll(keepingCapacity: true)
     return changed
   }
 
   /// The best path to a component as of the last `recompute`, or nil when there is none of at most 64 links.
   public func path(to id: ComponentID) -> TopologyPath? {
-    guard let index = indices[id], index < labels.count else { return nil }
-    return path(to: index, labels)
+    guard let index = indices[id], let way = RouteSets.best(index, links, tree.labels) else { return nil }
+    return path(way)
   }
 
-  /// The best path to a component that shares as little as the graph allows with the given ones: first links, then
-  /// ports that fail together and nodes on the way. Nil when there is none of at most 64 links. As of the last
-  /// `recompute`.
-  public func alternate(to id: ComponentID, avoiding paths: [TopologyPath]) -> TopologyPath? {
-    guard let target = indices[id], target < labels.count, labels[target].isReached else { return nil }
-    var surcharge = Array(repeating: UInt64(0), count: table.edges.count)
-    for path in paths {
-      for link in path.links { charge(link, target, &surcharge) }
+  /// The best path to a component as of the last `recompute` and its alternates as far as `nextAlternates` has come:
+  /// each shares as few links with those before it as the graph allows, of these as few links of a risk group in use, then
+  /// as few nodes, and of these costs least. In a trap, where the best path bars every disjoint pair, such a pair comes
+  /// first among the alternates. Of paths with more than 64 links none is given.
+  public func routes(to id: ComponentID) -> RouteSet {
+    var set = RouteSet()
+    guard let index = indices[id] else { return set }
+    set.isCurrent = sets.isCurrent(index)
+    let ways = sets.ways(to: index, links, tree.labels)
+    for (i, way) in ways.enumerated() {
+      set.paths.append(path(way))
+      for other in ways[(i + 1)...] { set.sharings.append(links.sharing(way, other)) }
     }
-    let tree = ShortestPathTree(
-      table, names: names, root: TopologyGraph.rootIndex, surcharge: surcharge, target: target)
-    return path(to: target, tree.labels)
+    set.choosePair()
+    return set
+  }
+
+  /// Whether alternates wait to be computed.
+  public var hasPendingAlternates: Bool { sets.hasWork }
+
+  /// Computes alternates, those first that have a link that is gone, then those of components whose best path is
+  /// another, last those that could be better now. Ends with the component that uses up the budget.
+  /// - Parameter budget: arcs to look at.
+  /// - Returns: the components whose alternates are others than before, sorted.
+  public mutating func nextAlternates(budget: Int) -> [ComponentID] {
+    var changed: [ComponentID] = []
+    for node in sets.work(budget, root: TopologyGraph.rootIndex, links, tree.labels) {
+      changed.append(names[Int(node)])
+    }
+    changed.sort()
+    return changed
   }
 
   /// The best path to a component and up to three others, in the order of preference, to show an operator why the
   /// first was chosen: the best paths that avoid one of its links each, and the one most disjoint from it.
   public func explain(to id: ComponentID) -> [TopologyPath] {
-    guard let best = path(to: id), let target = indices[id], !best.links.isEmpty else { return [] }
+    guard let index = indices[id], let best = RouteSets.best(index, links, tree.labels), !best.isEmpty else {
+      return []
+    }
+    var search = RouteSearch()
+    search.grow(nodes: members.count, links: links.linkSlots, risks: links.riskSlots)
+    _ = search.findStem(root: TopologyGraph.rootIndex, links)
     var others: [TopologyPath] = []
     // At most 12 links are tried, spread over the path, so that an operator's question never holds up the loop.
-    let tried = min(best.links.count, 12)
+    let tried = min(best.count, 12)
     for k in 0..<tried {
-      let link = best.links[tried == 1 ? 0 : k * (best.links.count - 1) / (tried - 1)]
-      guard let index = edgeIndex(of: link) else { continue }
-      var surcharge = Array(repeating: UInt64(0), count: table.edges.count)
-      surcharge[index] = ShortestPathTree.forbidden
-      if let opposite = table.opposite(index) { surcharge[opposite] = ShortestPathTree.forbidden }
-      let tree = ShortestPathTree(
-        table, names: names, root: TopologyGraph.rootIndex, surcharge: surcharge, target: target)
-      if let other = path(to: target, tree.labels) { others.append(other) }
+      let arc = best[tried == 1 ? 0 : k * (best.count - 1) / (tried - 1)]
+      // A link all paths begin with has no way around.
+      if search.stem.contains(arc) { continue }
+      if search.search(to: index, links, tree.labels, barredLink: Int(arc) >> 1) != nil {
+        others.append(path(search.found))
+      }
     }
-    if let disjoint = alternate(to: id, avoiding: [best]) { others.append(disjoint) }
+    search.use(best, links)
+    if search.search(to: index, links, tree.labels) != nil { others.append(path(search.found)) }
     others.sort { $0.isBetter(than: $1) }
-    var answer = [best]
-    for other in others where answer.count < 4 {
+    var answer = [path(best)]
+    for other in others where answer.count < 4 && other.links.count <= TopologyPath.longest {
       if !answer.contains(other) { answer.append(other) }
     }
     return answer
@@ -281,120 +352,111 @@ public struct TopologyGraph {
     return (index, reports[low])
   }
 
-  private mutating func buildTable() {
-    var edges: [Edge] = []
-    var starts: [Int32] = [0]
-    edges.reserveCapacity(table.edges.count)
-    starts.reserveCapacity(members.count + 1)
-    names.removeAll(keepingCapacity: true)
-    counters.linksTooSmall = 0
-    counters.unconfirmed = 0
-    for (index, node) in members.enumerated() {
-      names.append(node.id)
-      for report in node.adjacencies {
-        guard let (far, other) = farEnd(of: report, at: node.id) else {
-          counters.unconfirmed += 1
-          continue
+  /// Brings the links of a node up to date with what it and its neighbours report. Both lists stand in the order of the
+  /// node's adjacency numbers.
+  private mutating func reconcile(_ index: Int) {
+    let (id, reports) = (names[index], members[index].adjacencies)
+    var arc = Int(links.first[index])
+    for (i, report) in reports.enumerated() where i == 0 || reports[i - 1].number != report.number {
+      while arc >= 0, links.arcs[arc].adjacency < report.number { arc = removeAndGoOn(arc) }
+      let far = farEnd(of: report, at: id)
+      var isThere = false
+      while arc >= 0, links.arcs[arc].adjacency == report.number {
+        if let far, links.to(arc) == far.index, links.arcs[arc ^ 1].adjacency == far.report.number {
+          links.update(arc, report, far.report, smallest: smallestFrameSize)
+          isThere = true
+          arc = Int(links.arcs[arc].next)
+        } else {
+          arc = removeAndGoOn(arc)
         }
-        let frameSize = min(report.frameSize, other.frameSize)
-        guard frameSize >= smallestFrameSize else {
-          if index < far { counters.linksTooSmall += 1 }
-          continue
-        }
-        edges.append(
-          Edge(
-            from: Int32(truncatingIfNeeded: index), to: Int32(truncatingIfNeeded: far), fromAdjacency: report.number,
-            toAdjacency: other.number, frameSize: frameSize, cost: max(report.cost, other.cost, 1),
-            fromRiskGroup: report.riskGroup, toRiskGroup: other.riskGroup))
       }
-      starts.append(Int32(truncatingIfNeeded: edges.count))
+      if let far, !isThere { links.add(index, report, far.index, far.report, smallest: smallestFrameSize) }
     }
-    table = EdgeTable(edges: edges, starts: starts)
+    while arc >= 0 { arc = removeAndGoOn(arc) }
   }
 
-  /// The components whose path in `tree` is another than in `labels`, sorted.
-  private func changes(to tree: ShortestPathTree) -> [ComponentID] {
+  private mutating func removeAndGoOn(_ arc: Int) -> Int {
+    let next = Int(links.arcs[arc].next)
+    links.remove(arc >> 1)
+    return next
+  }
+
+  /// The components whose best path is another than before the tree's update, sorted.
+  private mutating func changes() -> [ComponentID] {
     var changed: [ComponentID] = []
-    // Whether the links differ. Where they do for a node, they do for everything behind it that is still behind it.
-    var moved = Array(repeating: false, count: tree.labels.count)
-    for node in tree.order.dropFirst() {
-      let index = Int(node)
-      let new = tree.labels[index]
-      let old = index < labels.count ? labels[index] : PathLabel()
-      moved[index] =
-        moved[Int(new.parent)] || old.parent != new.parent || old.fromAdjacency != new.fromAdjacency
-        || old.toAdjacency != new.toAdjacency
-      let had = old.isReached && Int(old.hops) <= TopologyPath.longest
-      let has = Int(new.hops) <= TopologyPath.longest
-      if had != has || has && (moved[index] || old.weight != new.weight || old.frameSize != new.frameSize) {
-        changed.append(names[index])
-      }
+    // Where the links differ for a node, they do for everything behind it.
+    var stack: [Int32] = []
+    for (i, node) in tree.changed.enumerated() {
+      let (old, new) = (tree.before[i], tree.labels[Int(node)])
+      if old.isReached && !old.isUsable { counters.pathsTooLong -= 1 }
+      if new.isReached && !new.isUsable { counters.pathsTooLong += 1 }
+      if !new.hasSameLink(as: old) { stack.append(node) }
     }
-    for index in labels.indices where labels[index].isReached && !tree.labels[index].isReached {
-      if Int(labels[index].hops) <= TopologyPath.longest { changed.append(names[index]) }
+    while let node = stack.popLast() {
+      guard moved[Int(node)] != counters.computations else { continue }
+      moved[Int(node)] = counters.computations
+      var arc = links.first[Int(node)]
+      while arc >= 0 {
+        let next = links.arcs[Int(arc)]
+        if tree.labels[Int(next.to)].arc == arc { stack.append(next.to) }
+        arc = next.next
+      }
+      let label = tree.labels[Int(node)]
+      if label.isUsable { name(node, &changed) }
+    }
+    for (i, node) in tree.changed.enumerated() {
+      let (old, new) = (tree.before[i], tree.labels[Int(node)])
+      if old.isUsable != new.isUsable
+        || new.isUsable && (old.weight != new.weight || old.frameSize != new.frameSize)
+      {
+        name(node, &changed)
+      }
     }
     changed.sort()
     return changed
   }
 
-  private func path(to target: Int, _ labels: [PathLabel]) -> TopologyPath? {
-    let end = labels[target]
-    guard end.isReached, Int(end.hops) <= TopologyPath.longest else { return nil }
-    var links: [TopologyLink] = []
-    links.reserveCapacity(Int(end.hops))
-    var index = target
-    while labels[index].parent >= 0 {
-      let label = labels[index]
-      let parent = Int(label.parent)
-      links.append(
+  private mutating func name(_ node: Int32, _ changed: inout [ComponentID]) {
+    guard named[Int(node)] != counters.computations else { return }
+    named[Int(node)] = counters.computations
+    changed.append(names[Int(node)])
+    sets.move(Int(node))
+  }
+
+  /// Tells those who keep ways over the links what happened.
+  private mutating func tell() {
+    for node in links.dirtyNodes { sets.touch(Int(node)) }
+    for (i, node) in tree.changed.enumerated() where tree.before[i].weight != tree.labels[Int(node)].weight {
+      sets.touch(Int(node))
+      var arc = links.first[Int(node)]
+      while arc >= 0 {
+        sets.touch(links.to(Int(arc)))
+        arc = links.arcs[Int(arc)].next
+      }
+    }
+    sets.note(links.journal)
+    links.clearDirtyNodes()
+    links.clearJournal()
+  }
+
+  /// A component that left gives its index back.
+  private mutating func release(_ index: Int) {
+    indices[names[index]] = nil
+    members[index].isLeaving = false
+    sets.forget(index)
+    free.append(index)
+  }
+
+  private func path(_ way: [Int32]) -> TopologyPath {
+    var path = TopologyPath(links: [], cost: links.cost(of: way), frameSize: links.frameSize(of: way))
+    path.links.reserveCapacity(way.count)
+    for arc in way {
+      let (near, far) = (links.arcs[Int(arc)], links.arcs[Int(arc) ^ 1])
+      path.links.append(
         TopologyLink(
-          from: names[parent], fromAdjacency: label.fromAdjacency, to: names[index], toAdjacency: label.toAdjacency))
-      index = parent
+          from: names[Int(far.to)], fromAdjacency: near.adjacency, to: names[Int(near.to)], toAdjacency: far.adjacency))
     }
-    links.reverse()
-    return TopologyPath(links: links, cost: end.cost, frameSize: end.frameSize)
-  }
-
-  private func edgeIndex(of link: TopologyLink) -> Int? {
-    guard let from = indices[link.from], from < table.nodeCount else { return nil }
-    for index in table.leaving(from) where table.edges[index].fromAdjacency == link.fromAdjacency {
-      let edge = table.edges[index]
-      return names[Int(edge.to)] == link.to && edge.toAdjacency == link.toAdjacency ? index : nil
-    }
-    return nil
-  }
-
-  /// Raises what a path pays for using `link` again, a port that shares a risk group with it, or its far node.
-  private func charge(_ link: TopologyLink, _ target: Int, _ surcharge: inout [UInt64]) {
-    // In units of 2^32 these outweigh every cost; 16,384 links of all three stay below 2^63.
-    let sharedLink = UInt64(1) << 48
-    let sharedRisk = UInt64(1) << 40
-    let sharedNode = UInt64(1) << 32
-    guard let index = edgeIndex(of: link) else { return }
-    let edge = table.edges[index]
-    raise(index, by: sharedLink, &surcharge)
-    raiseRiskGroup(edge.fromRiskGroup, at: Int(edge.from), by: sharedRisk, &surcharge)
-    raiseRiskGroup(edge.toRiskGroup, at: Int(edge.to), by: sharedRisk, &surcharge)
-    guard Int(edge.to) != target else { return }
-    for leaving in table.leaving(Int(edge.to)) {
-      if let entering = table.opposite(leaving) { raise(entering, by: sharedNode, &surcharge, both: false) }
-    }
-  }
-
-  private func raise(_ index: Int, by amount: UInt64, _ surcharge: inout [UInt64], both: Bool = true) {
-    // Many given paths over one link must not wrap to nothing.
-    let ceiling = UInt64(1) << 49
-    surcharge[index] = min(surcharge[index] + amount, ceiling)
-    if both, let opposite = table.opposite(index) {
-      surcharge[opposite] = min(surcharge[opposite] + amount, ceiling)
-    }
-  }
-
-  private func raiseRiskGroup(_ group: UInt32, at node: Int, by amount: UInt64, _ surcharge: inout [UInt64]) {
-    guard group != 0 else { return }
-    for index in table.leaving(node) where table.edges[index].fromRiskGroup == group {
-      raise(index, by: amount, &surcharge)
-    }
+    return path
   }
 
   private static func sorted(
@@ -413,7 +475,7 @@ public struct TopologyGraph {
     for i in a.indices {
       if a[i].number != b[i].number || a[i].neighbour != b[i].neighbour
         || a[i].neighbourNumber != b[i].neighbourNumber || a[i].frameSize != b[i].frameSize || a[i].cost != b[i].cost
-        || a[i].riskGroup != b[i].riskGroup
+        || a[i].riskGroup != b[i].riskGroup || a[i].label.riskGroupNumber != b[i].label.riskGroupNumber
       {
         return false
       }

@@ -33,16 +33,25 @@ struct Network {
   /// The adjacency numbers given to both ends.
   @discardableResult
   mutating func link(
-    _ a: Int, _ b: Int, cost: UInt16 = 10, frameSize: UInt16 = 1500, riskGroup: UInt32 = 0
+    _ a: Int, _ b: Int, cost: UInt16 = 10, frameSize: UInt16 = 1500, riskGroup: UInt32 = 0, group: String = ""
   ) -> (UInt16, UInt16) {
+    let label = PortLabel(port: "p", riskGroup: group)
     let (x, y) = (nextNumber(a), a == b ? nextNumber(a) + 1 : nextNumber(b))
     adjacencies[a].append(
       Adjacency(
-        number: x, neighbour: id(b), neighbourNumber: y, frameSize: frameSize, cost: cost, riskGroup: riskGroup))
+        number: x, neighbour: id(b), neighbourNumber: y, frameSize: frameSize, cost: cost, riskGroup: riskGroup,
+        label: label))
     adjacencies[b].append(
       Adjacency(
-        number: y, neighbour: id(a), neighbourNumber: x, frameSize: frameSize, cost: cost, riskGroup: riskGroup))
+        number: y, neighbour: id(a), neighbourNumber: x, frameSize: frameSize, cost: cost, riskGroup: riskGroup,
+        label: label))
     return (x, y)
+  }
+
+  /// Takes all links between two nodes away at both ends.
+  mutating func cut(_ a: Int, _ b: Int) {
+    adjacencies[a].removeAll { $0.neighbour == id(b) }
+    adjacencies[b].removeAll { $0.neighbour == id(a) }
   }
 
   private func nextNumber(_ node: Int) -> UInt16 { (adjacencies[node].map(\.number).max() ?? 0) + 1 }
@@ -88,4 +97,12 @@ func hops(_ path: TopologyPath?, in count: Int = 64) -> [Int]? {
   var numbers = [0]
   for link in path.links { numbers.append((0..<count).first { id($0) == link.to } ?? -1) }
   return numbers
+}
+
+extension TopologyGraph {
+  /// Everything brought up to date, in small steps.
+  mutating func settle(budget: Int = 50) {
+    _ = recompute()
+    while hasPendingAlternates { _ = nextAlternates(budget: budget) }
+  }
 }

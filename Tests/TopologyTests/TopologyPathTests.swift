@@ -150,45 +150,6 @@ import Topology
     }
   }
 
-  @Test func `an alternate shares no link where it can, then no risk group, then no node`() {
-    var network = Network(6)
-    // Two parallel links to 1, a detour over 2 that shares nothing, dearer.
-    network.link(0, 1, cost: 1)
-    network.link(0, 1, cost: 2)
-    network.link(1, 3, cost: 1)
-    network.link(1, 3, cost: 2)
-    network.link(0, 2, cost: 100)
-    network.link(2, 3, cost: 100)
-    var graph = network.graph()
-    network.install(in: &graph)
-    _ = graph.recompute()
-    let best = graph.path(to: id(3))!
-    #expect(best.cost == 2)
-    let other = graph.alternate(to: id(3), avoiding: [best])!
-    #expect(hops(other) == [0, 2, 3] && other.cost == 200)
-    // Both used: the parallel links are better than a link used already.
-    let third = graph.alternate(to: id(3), avoiding: [best, other])!
-    #expect(hops(third) == [0, 1, 3] && third.cost == 4)
-    // A risk group shared with the best path's first port counts against it.
-    network = Network(4)
-    network.link(0, 1, cost: 1, riskGroup: 7)
-    network.link(0, 2, cost: 1, riskGroup: 7)
-    network.link(0, 3, cost: 50)
-    network.link(3, 2, cost: 50)
-    network.link(2, 1, cost: 1)
-    graph = network.graph()
-    network.install(in: &graph)
-    _ = graph.recompute()
-    #expect(hops(graph.alternate(to: id(1), avoiding: [graph.path(to: id(1))!])) == [0, 3, 2, 1])
-    // With no other way, the same links again.
-    network = Network(2)
-    network.link(0, 1)
-    graph = network.graph()
-    network.install(in: &graph)
-    _ = graph.recompute()
-    #expect(graph.alternate(to: id(1), avoiding: [graph.path(to: id(1))!]) == graph.path(to: id(1)))
-  }
-
   @Test func `of a thousand nodes and two thousand links every change is followed`() {
     var generator = Generator(seed: 77)
     var network = Network.random(&generator, nodes: 1000, links: 2000, costs: 100)

@@ -102,16 +102,19 @@ private func fuzzAdvertisements(_ input: UnsafeBufferPointer<UInt8>) {
     let bytes = choices.array(min(Int(choices.u16()), input.count))
     now = now + .milliseconds(1)
     if let advertisement = fuzzAdvertisement(bytes) { _ = graph.install(advertisement, from: sender, at: now) }
-    if choices.u8() & 1 == 1 { _ = graph.recompute() }
+    let choice = choices.u8()
+    if choice & 1 == 1 { _ = graph.recompute() }
+    if choice & 2 == 2 { _ = graph.nextAlternates(budget: Int(choice)) }
     if choices.u8() & 7 == 7 { graph.remove(sender) }
   }
   _ = graph.recompute()
+  while graph.hasPendingAlternates { _ = graph.nextAlternates(budget: 1_000) }
   for i in 0..<8 as Range<UInt8> {
     let id = ComponentID(nonce(i))
     if let path = graph.path(to: id) {
       require(path.links.count <= 64, "a path has at most 64 links")
-      _ = graph.alternate(to: id, avoiding: [path])
     }
+    for path in graph.routes(to: id).paths { require(path.links.count <= 64, "an alternate has at most 64 links") }
     _ = graph.explain(to: id)
   }
 }
