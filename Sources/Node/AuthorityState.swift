@@ -59,8 +59,8 @@ final class AuthorityState {
   /// What a full stream did not take is tried again.
   static let retryDelay = Duration.milliseconds(100)
   static let busyDelay = Duration.milliseconds(20)
-  /// Alternates beside the best way.
-  static let alternates = 3
+  /// Arcs to look at in one step.
+  static let alternatesBudget = 20_000
   /// Components whose alternates are laid at once, and when the next follow.
   static let alternatesAtOnce = 4
   static let alternatesPace = Duration.milliseconds(1)
@@ -178,6 +178,26 @@ final class Admission {
     laid[place].path = path
     laid[place].isPaired = isPaired
     laid[place].isStale = true
+  }
+
+  /// The graph's alternates at the places behind the best way. One that has a place keeps it.
+  func setAlternates(_ set: RouteSet) {
+    func isPaired(_ i: Int) -> Bool { set.paths.count > 1 && (i == set.pair.first || i == set.pair.second) }
+    var isOpen = Array(repeating: true, count: set.paths.count)
+    for place in laid.indices {
+      let known = place == 0 ? 0 : set.paths.firstIndex { $0 == laid[place].path } ?? -1
+      guard known >= 0, known < isOpen.count, laid[place].path == set.paths[known], isOpen[known] else {
+        if place > 0, laid[place].path != nil { setPath(nil, isPaired: false, at: place) }
+        continue
+      }
+      isOpen[known] = false
+      if laid[place].isPaired != isPaired(known) { setPath(laid[place].path, isPaired: isPaired(known), at: place) }
+    }
+    var place = 1
+    for i in isOpen.indices where isOpen[i] && i > 0 {
+      while place < laid.count, laid[place].path != nil { place += 1 }
+      if place < Ways.limit { setPath(set.paths[i], isPaired: isPaired(i), at: place) }
+    }
   }
 
   /// Places up to the last one that has a path, at least 1.

@@ -25,8 +25,8 @@ extension Node {
     for channel in channels where !channel.isUplink {
       guard let admission = authority.admissions[channel.number] else { continue }
       if changed[channel.peer] != nil {
-        admission.setPath(authority.graph.path(to: channel.peer), isPaired: false, at: 0)
-        authority.wantAlternates(channel.number)
+        admission.setPath(
+          authority.graph.path(to: channel.peer), isPaired: admission.laid.first?.isPaired ?? false, at: 0)
       }
       longest = max(longest, admission.path?.links.count ?? 0)
     }
@@ -37,7 +37,7 @@ extension Node {
       if admission.laid.first?.isStale ?? false { layWay(channel, admission, place: 0, at: now) }
       if admission.laid.dropFirst().contains(where: { $0.isStale }) { authority.wantAlternates(channel.number) }
     }
-    if !authority.alternatesWanted.isEmpty {
+    if !authority.alternatesWanted.isEmpty || authority.graph.hasPendingAlternates {
       authority.alternatesDue = min(authority.alternatesDue, now + AuthorityState.alternatesPace)
     }
   }
@@ -52,32 +52,24 @@ extension Node {
     for (_, admission) in authority.admissions { admission.markStale() }
   }
 
-  /// A slice of the alternates that are to be computed and laid.
+  /// A slice of the alternates that are to be computed and laid, and when there are none left, of the detours.
   mutating func layAlternates(at now: Instant) {
     guard let authority, now >= authority.alternatesDue else { return }
     authority.alternatesDue = .never
+    for id in authority.graph.nextAlternates(budget: AuthorityState.alternatesBudget) {
+      if let number = authority.byID[id] { authority.wantAlternates(number) }
+    }
     for number in authority.takeWanted(AuthorityState.alternatesAtOnce) {
       let channel = channels[Int(number)]
-      guard let admission = authority.admissions[number], channel.session != nil, let best = admission.path else {
-        continue
-      }
-      var paths = [best]
-      while paths.count <= AuthorityState.alternates,
-        let next = authority.graph.alternate(to: channel.peer, avoiding: paths), !paths.contains(next)
-      {
-        paths.append(next)
-      }
-      for place in 1..<max(2, max(paths.count, admission.laid.count)) {
-        let path = place < paths.count ? paths[place] : nil
-        let old = place < admission.laid.count ? admission.laid[place].path : nil
-        if path != old { admission.setPath(path, isPaired: false, at: place) }
-      }
-      for place in admission.laid.indices.dropFirst() where admission.laid[place].isStale {
+      guard let admission = authority.admissions[number], channel.session != nil else { continue }
+      admission.setAlternates(authority.graph.routes(to: channel.peer))
+      for place in admission.laid.indices where admission.laid[place].isStale {
         layWay(channel, admission, place: place, at: now)
       }
-      pump(channel, at: now)
     }
-    if !authority.alternatesWanted.isEmpty { authority.alternatesDue = now + AuthorityState.alternatesPace }
+    if !authority.alternatesWanted.isEmpty || authority.graph.hasPendingAlternates {
+      authority.alternatesDue = now + AuthorityState.alternatesPace
+    }
   }
 
   private mutating func layWay(_ channel: Channel, _ admission: Admission, place: Int, at now: Instant) {

@@ -24,7 +24,7 @@ final class Way {
   var doubtEnds = Instant.zero
 
   /// What was broken may be mended; if not, the next frame has it told again.
-  static let doubt = Duration.seconds(10)
+  static let doubt = Duration.seconds(2)
 
   init(builder: OnionBuilder, egress: UInt16, frameSize: Int, hops: Int, isPaired: Bool) {
     self.builder = builder

@@ -23,6 +23,7 @@ import Wire
     #expect(bytes[0] == ControlType.returnRoute.rawValue)
     let message = try decode(Array(bytes[1...]))
     #expect(message.route == 0x0102_0304 && message.size == OnionSize(code: 0))
+    #expect(message.place == 2 && message.count == 4 && message.isPaired)
     #expect(message.frameSize == 1_500 && message.egress == 9 && message.hops.count == 8)
     #expect(message.hops.map(\.hiddenEgress) == (0..<8).map { 0x100 * $0 + 5 })
     #expect(message.hops[1].entryKey.array == (16..<48).map { UInt8($0) })
@@ -34,9 +35,9 @@ import Wire
   ) throws {
     var entropy = seeded(8)
     let hops = (0..<size.entries).map { _ in RouteHop(decoyFrom: &entropy) }
-    let message = ReturnRoute(route: entropy.u32(), size: size, frameSize: 9_000, egress: 200, hops: hops)
+    let message = ReturnRoute(route: entropy.u32(), size: size, place: 7, count: 8, frameSize: 9_000, egress: 200, hops: hops)
     let bytes = Array(message.encode()[1...])
-    #expect(bytes.count == 9 + 50 * size.entries)
+    #expect(bytes.count == 10 + 50 * size.entries)
     #expect(try decode(bytes) == message)
     for count in 0..<bytes.count {
       guard case .truncated = refusal(Array(bytes[..<count])) else {
@@ -49,6 +50,11 @@ import Wire
     for code in UInt8(0)...255 where code != size.code {
       other[4] = code
       #expect(refusal(other) != nil)
+    }
+    other[4] = size.code
+    for places: UInt8 in [0x80, 0x01, 0x2e, 0xff] {
+      other[5] = places
+      #expect(refusal(other) == .invalid(field: StaticFieldName("return route place")))
     }
     other[4] = 4
     #expect(refusal(other) == .invalid(field: StaticFieldName("return route size code")))

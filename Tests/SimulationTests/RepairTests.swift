@@ -79,7 +79,7 @@ import Testing
     let layout: Layout = shape == "ring" ? .ring(6) : .grid(4, 4)
     let far = shape == "ring" ? 2 : 15
     let world = try standing(layout, isProtected: false, seed: 72)
-    let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1)) }
+    let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
     world.run(for: .milliseconds(300))
     var worst = Duration.zero
     for medium in stride(from: 0, to: world.mediumCount, by: shape == "ring" ? 1 : 5) {
@@ -100,7 +100,7 @@ import Testing
   func `a node on the way dies`(isProtected: Bool, how: String) throws {
     for (layout, far, victims) in [(Layout.ring(6), 2, [1, 5, 4]), (.grid(4, 4), 15, [1, 5, 10, 14])] {
       let world = try standing(layout, isProtected: isProtected, seed: 73)
-      let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1)) }
+      let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
       world.run(for: .milliseconds(300))
       var worst = Duration.zero
       for victim in victims {
