@@ -173,6 +173,8 @@ struct LinkTable {
     tooSmall += 1
     hang(forward, at: near)
     hang(forward ^ 1, at: far)
+    supersedeHeld(near, nearReport.number)
+    supersedeHeld(far, farReport.number)
     set(forward, nearReport, farReport, smallest: smallest)
   }
 
@@ -201,6 +203,7 @@ struct LinkTable {
     if holds[link] > 0 {
       hangHeld(a)
       hangHeld(b)
+      if isTaken(from(a), arcs[a].adjacency) || isTaken(from(b), arcs[b].adjacency) { journal.superseded.insert(link) }
     } else {
       free.append(Int32(truncatingIfNeeded: link))
     }
@@ -240,6 +243,24 @@ struct LinkTable {
       arc = Int(arcs[arc].next)
     }
     return nil
+  }
+
+  /// A held link whose number at one end stands for another link now.
+  private mutating func supersedeHeld(_ node: Int, _ number: UInt16) {
+    var arc = Int(firstHeld[node])
+    while arc >= 0 {
+      if arcs[arc].adjacency == number { journal.superseded.insert(arc >> 1) }
+      arc = Int(arcs[arc].next)
+    }
+  }
+
+  private func isTaken(_ node: Int, _ number: UInt16) -> Bool {
+    var arc = Int(first[node])
+    while arc >= 0, arcs[arc].adjacency <= number {
+      if arcs[arc].adjacency == number { return true }
+      arc = Int(arcs[arc].next)
+    }
+    return false
   }
 
   private mutating func hangHeld(_ arc: Int) {
@@ -375,6 +396,8 @@ struct LinkJournal {
   var dead = BitSet()
   /// Cost, frame size or risk groups are others.
   var changed = BitSet()
+  /// Gone, and the number at one end stands for another link now.
+  var superseded = BitSet()
   /// New, or better in something. Past the limit everything counts as improved.
   private(set) var better: [Int32] = []
   private(set) var isOverflowing = false
@@ -393,15 +416,17 @@ struct LinkJournal {
   mutating func append(_ later: LinkJournal) {
     dead.formUnion(later.dead)
     changed.formUnion(later.changed)
+    superseded.formUnion(later.superseded)
     for link in later.better { improved(Int(link)) }
     if later.isOverflowing { isOverflowing = true }
   }
 
-  var isEmpty: Bool { dead.isEmpty && changed.isEmpty && better.isEmpty && !isOverflowing }
+  var isEmpty: Bool { dead.isEmpty && changed.isEmpty && superseded.isEmpty && better.isEmpty && !isOverflowing }
 
   mutating func clear() {
     dead.removeAll()
     changed.removeAll()
+    superseded.removeAll()
     better.removeAll(keepingCapacity: true)
     isOverflowing = false
   }

@@ -18,26 +18,18 @@ struct RouteSets {
     var traits: [UInt32] = []
     /// The nodes the computation has looked at.
     var read = BitSet()
-    var urgency: Urgency = .none
     /// Whether nextAlternates has to name the component even when the same ways come out.
     var hasLost = false
   }
 
-  enum Urgency: UInt8 {
-    /// Nothing to do.
-    case none = 0
-    /// Something near changed: a better alternate may have come.
-    case improve = 1
-    /// The best path is another, or there are no alternates yet.
-    case follow = 2
-    /// An alternate has a link that is gone.
-    case repair = 3
-  }
+  // Urgency: something near changed, a better alternate may have come; the best path is another, or there are no
+  // alternates yet; an alternate has a link that is gone.
+  private static let improve: UInt8 = 1
+  private static let follow: UInt8 = 2
+  private static let repair: UInt8 = 3
 
   private var entries: [Entry] = []
-  private var queues: [[Int32]] = [[], [], []]
-  private var heads = [0, 0, 0]
-  private(set) var waiting = 0
+  private var queue = WorkQueue(levels: 3)
 
   // Since the last look.
   private var journal = LinkJournal()
@@ -50,12 +42,13 @@ struct RouteSets {
 
   init(alternates: Int) { self.alternates = alternates }
 
-  var hasWork: Bool { waiting > 0 || !touched.isEmpty || !moved.isEmpty || isAllTouched || !journal.isEmpty }
+  var hasWork: Bool { queue.waiting > 0 || !touched.isEmpty || !moved.isEmpty || isAllTouched || !journal.isEmpty }
 
   // MARK: what happened
 
   mutating func grow(nodes: Int) {
     while entries.count < nodes { entries.append(Entry()) }
+    queue.grow(to: nodes)
   }
 
   mutating func note(_ later: LinkJournal) { journal.append(later) }
@@ -66,7 +59,7 @@ struct RouteSets {
 
   /// The node's number will stand for another component.
   mutating func forget(_ node: Int) {
-    if entries[node].urgency != .none { waiting -= 1 }
+    queue.forget(node)
     entries[node] = Entry()
     moved.remove(node)
   }
@@ -82,8 +75,7 @@ struct RouteSets {
   }
 
   func isCurrent(_ node: Int) -> Bool {
-    let entry = entries[node]
-    return entry.urgency == .none && !isAllTouched && !moved.contains(node) && !entry.read.intersects(touched)
+    return !queue.isWaiting(node) && !isAllTouched && !moved.contains(node) && !entries[node].read.intersects(touched)
   }
 
   private func hasDied(_ way: [Int32]) -> Bool {
@@ -128,7 +120,7 @@ struct RouteSets {
     search.grow(nodes: entries.count, links: links.linkSlots, risks: links.riskSlots)
     search.work = 0
     look(root, links, labels)
-    while search.work < budget, let node = next() {
+    while search.work < budget, let (node, _) = queue.next() {
       if compute(node, links, labels) { changed.append(Int32(truncatingIfNeeded: node)) }
     }
     return changed
@@ -145,9 +137,9 @@ struct RouteSets {
       if kept.reduce(0, { $0 + $1.count + 1 }) != entries[node].ways.count {
         entries[node].ways = RouteSets.pack(kept)
         entries[node].hasLost = true
-        want(node, .repair)
+        queue.want(node, RouteSets.repair)
       } else if labels[node].isReached || !entries[node].ways.isEmpty {
-        want(node, moved.contains(node) ? .follow : .improve)
+        queue.want(node, moved.contains(node) ? RouteSets.follow : RouteSets.improve)
       }
     }
     journal.clear()
@@ -183,32 +175,6 @@ struct RouteSets {
       }
     }
     return traits
-  }
-
-  private mutating func want(_ node: Int, _ urgency: Urgency) {
-    let held = entries[node].urgency
-    guard held.rawValue < urgency.rawValue else { return }
-    if held == .none { waiting += 1 }
-    entries[node].urgency = urgency
-    queues[Int(urgency.rawValue) - 1].append(Int32(truncatingIfNeeded: node))
-  }
-
-  /// The most urgent node, the one that waits longest first.
-  private mutating func next() -> Int? {
-    for level in [2, 1, 0] {
-      while heads[level] < queues[level].count {
-        let node = Int(queues[level][heads[level]])
-        heads[level] += 1
-        // Since then done, forgotten, or more urgent.
-        guard entries[node].urgency.rawValue == UInt8(level + 1) else { continue }
-        entries[node].urgency = .none
-        waiting -= 1
-        return node
-      }
-      queues[level].removeAll(keepingCapacity: true)
-      heads[level] = 0
-    }
-    return nil
   }
 
   /// Computes one set. True when it is another than what was given out before.

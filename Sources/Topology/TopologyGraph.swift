@@ -39,6 +39,8 @@ public struct TopologyGraph {
     public var pathsTooLong: UInt64 = 0
     /// As of the last computation: links that both ends report, too small to be used.
     public var linksTooSmall: UInt64 = 0
+    /// Detours that found no room in a node's table, or in all.
+    public var detoursRefused: UInt64 = 0
     /// As of the last computation: adjacencies that are reported by one end only.
     public var unconfirmed: UInt64 = 0
   }
@@ -70,6 +72,7 @@ public struct TopologyGraph {
   private var links = LinkTable()
   private var tree = ShortestPathTree(root: TopologyGraph.rootIndex)
   private var sets: RouteSets
+  private var plan: DetourPlan
   /// The computation in which a node was last found to have moved, or was named.
   private var moved: [UInt64] = []
   private var named: [UInt64] = []
@@ -88,6 +91,7 @@ public struct TopologyGraph {
     indices = [root: TopologyGraph.rootIndex]
     names = [root]
     sets = RouteSets(alternates: alternates)
+    plan = DetourPlan(nodeLimit: nodeLimit)
     grow()
   }
 
@@ -160,6 +164,7 @@ public struct TopologyGraph {
     links.grow(nodes: members.count)
     tree.grow(nodes: members.count)
     sets.grow(nodes: members.count)
+    plan.grow(nodes: members.count)
     while moved.count < members.count {
       moved.append(0)
       named.append(0)
@@ -292,6 +297,7 @@ public struct TopologyGraph {
     var changed: [ComponentID] = []
     for node in sets.work(budget, root: TopologyGraph.rootIndex, links, tree.labels) {
       changed.append(names[Int(node)])
+      plan.noteAlternates(of: Int(node))
     }
     changed.sort()
     return changed
@@ -326,6 +332,34 @@ public struct TopologyGraph {
     }
     return answer
   }
+
+  // MARK: detours
+
+  /// Whether detours wait to be computed, or tables to be named.
+  public var hasPendingDetours: Bool { plan.hasWork }
+
+  /// Computes detours: around every link, and around the middle of every three nodes that a path in use goes through
+  /// (best paths and alternates), for both directions. Those first whose way has a link that is gone, then new ones, last
+  /// those that could be shorter now. Paths are followed as far as `nextAlternates` has come, so it is best called first.
+  /// - Parameter budget: arcs to look at.
+  /// - Returns: the nodes whose tables are others than before, sorted; the root may be among them.
+  public mutating func nextDetours(budget: Int) -> [ComponentID] {
+    var changed: [ComponentID] = []
+    for node in plan.work(budget, &links, tree.labels, sets, names) { changed.append(names[Int(node)]) }
+    counters.detoursRefused = plan.refused
+    changed.sort()
+    return changed
+  }
+
+  /// The detours that begin, pass or end at a component, or at the root.
+  public func detours(of id: ComponentID) -> DetourTable {
+    guard let index = indices[id] else { return DetourTable() }
+    return plan.table(of: index)
+  }
+
+  /// Gives up detours that no path has needed since the call before: until then one around a link that is gone still
+  /// serves frames of routes laid before. To be called every 30 s or so.
+  public mutating func ageDetours() { plan.age(&links) }
 
   /// Whether the component reports a link that its other end does not report yet: that end has not been heard since.
   public func reportsUnconfirmedLink(_ id: ComponentID) -> Bool {
@@ -435,6 +469,7 @@ public struct TopologyGraph {
       }
     }
     sets.note(links.journal)
+    if !links.dirtyNodes.isEmpty { plan.note(links.journal) }
     links.clearDirtyNodes()
     links.clearJournal()
   }
@@ -444,6 +479,7 @@ public struct TopologyGraph {
     indices[names[index]] = nil
     members[index].isLeaving = false
     sets.forget(index)
+    plan.forget(index)
     free.append(index)
   }
 

@@ -262,50 +262,7 @@ import Topology
         }
         given[id(node)] = isPatient ? set : nil
       }
-      for _ in 0...generator.below(3) { change(&network, &graph, &absent, &generator) }
-    }
-  }
-
-  /// One random change of a network, installed.
-  private func change(
-    _ network: inout Network, _ graph: inout TopologyGraph, _ absent: inout Set<Int>, _ generator: inout Generator
-  ) {
-    let count = network.adjacencies.count
-    let node = 1 + generator.below(count - 1)
-    var ends = [node]
-    switch generator.below(6) {
-    case 0:
-      graph.remove(id(node))
-      absent.insert(node)
-      return
-    case 1, 2:
-      let other = generator.below(count)
-      if other != node {
-        network.link(node, other, cost: UInt16(generator.below(6)), riskGroup: UInt32(generator.below(3)))
-        ends.append(other)
-      }
-    case 3:
-      guard let gone = network.adjacencies[node].randomElement(using: &generator) else { return }
-      let other = (0..<count).first { id($0) == gone.neighbour }!
-      network.adjacencies[node].removeAll { $0.number == gone.number }
-      if generator.below(2) == 0 {
-        network.adjacencies[other].removeAll { $0.number == gone.neighbourNumber }
-        ends.append(other)
-      }
-    default:
-      guard !network.adjacencies[node].isEmpty else { return }
-      let i = generator.below(network.adjacencies[node].count)
-      network.adjacencies[node][i].cost = UInt16(generator.below(9))
-      network.adjacencies[node][i].riskGroup = UInt32(generator.below(3))
-      network.adjacencies[node][i].frameSize = [1500, 1400, 9000, 200][generator.below(4)]
-    }
-    for end in ends {
-      if end == 0 {
-        graph.installRoot(adjacencies: network.adjacencies[0])
-      } else if end == node || !absent.contains(end) {
-        absent.remove(end)
-        _ = graph.install(network.lsa(end), from: id(end), at: .zero)
-      }
+      for _ in 0...generator.below(3) { RandomChange.apply(&network, &graph, &absent, &generator) }
     }
   }
 
