@@ -50,9 +50,9 @@ final class AuthorityState {
   static let retryDelay = Duration.milliseconds(100)
   static let busyDelay = Duration.milliseconds(20)
 
-  init(index: Int, root: ComponentID, entropy: inout Entropy) {
+  init(index: Int, root: ComponentID, nodeLimit: Int, entropy: inout Entropy) {
     self.index = index
-    graph = TopologyGraph(root: root)
+    graph = TopologyGraph(root: root, nodeLimit: nodeLimit)
     ownKey = entropy.bytes32()
     routeSequence = entropy.u32()
     routeMask = entropy.u32()
