@@ -4,12 +4,18 @@
 import PackageDescription
 
 let embedded = Context.environment["EMBEDDED"] != nil
+let fuzzing = Context.environment["FUZZ"] != nil
 // The object outliner (Swift 6.3.1) numbers a function's constant arrays anew in every module that emits the function;
 // the linker keeps one copy of the code and may keep another copy's arrays, so that constants change places.
 let embeddedFlags = ["-wmo", "-Xllvm", "-sil-disable-pass=object-outliner"]
+// The simulator's pace: generic and small code of one module is used in others as in the Embedded build, where all is
+// one image anyway. Debug builds, and the fuzzers, keep the checks of exclusive access.
+let releaseFlags = ["-cross-module-optimization", "-enforce-exclusivity=unchecked"]
 let settings: [SwiftSetting] =
   [.enableExperimentalFeature("Lifetimes")]
-  + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(embeddedFlags)] : [])
+  + (embedded
+    ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(embeddedFlags)]
+    : fuzzing ? [] : [.unsafeFlags(releaseFlags, .when(configuration: .release))])
 
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)
@@ -69,7 +75,9 @@ let everyEngine: [Target.Dependency] = [
 let host: [Target] = [
   .target(name: "CLab"),
   module("LabKit", ["CLab"]),
-  .executableTarget(name: "Lab", dependencies: ["LabKit", "CLab"], swiftSettings: settings),
+  .executableTarget(
+    name: "Lab", dependencies: ["LabKit", "CLab", "Core", "Simulator"], swiftSettings: settings,
+    linkerSettings: [.linkedLibrary("sodium")]),
   .testTarget(name: "SystemTests", dependencies: ["LabKit"], swiftSettings: settings),
   .target(
     name: "TestSupport", dependencies: ["Core", "Crypto"], path: "Tests/TestSupport", swiftSettings: settings),
@@ -85,8 +93,9 @@ let host: [Target] = [
   tests("OnionTests", ["Core", "Wire", "Crypto", "Onion", "TestSupport"]),
   tests("SessionTests", ["Core", "Wire", "Crypto", "Membership", "Session", "TestSupport"]),
   tests("RuntimeTests", ["Core", "Wire", "CLab", "Runtime"]),
+  .target(name: "CSimulator", path: "Tests/CSimulator"),
   .target(
-    name: "Simulator", dependencies: ["Core", "Wire", "Crypto", "Membership", "Store", "Node"],
+    name: "Simulator", dependencies: ["CSimulator", "Core", "Wire", "Crypto", "Membership", "Store", "Node"],
     path: "Tests/Simulator", swiftSettings: settings),
   tests("SimulationTests", ["Core", "Wire", "Bearer", "Onion", "Session", "Membership", "Store", "Node", "Simulator"]),
   module("InsiderKit", everyEngine + ["Node"]),
@@ -108,5 +117,5 @@ let package = Package(
   name: "lifeline",
   products: [.executable(name: "Lifeline", targets: ["Lifeline"])],
   targets: ground + engines + upper + (embedded ? [] : host)
-    + (Context.environment["FUZZ"] == nil ? [] : fuzzers)
+    + (fuzzing ? fuzzers : [])
 )

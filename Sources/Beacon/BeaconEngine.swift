@@ -198,7 +198,10 @@ public struct BeaconEngine {
 
   public var nextDeadline: Instant? {
     var next = ownIndex != nil ? origin?.due : nil
-    for state in states { next = earlier(next, state.held?.deadline) }
+    // Asked after every event: no copies of the states.
+    for index in states.indices where states[index].held != nil {
+      next = earlier(next, states[index].held?.deadline)
+    }
     return next
   }
 

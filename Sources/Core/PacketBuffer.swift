@@ -69,9 +69,10 @@ public final class PacketPool {
 
   public func give(_ buffer: PacketBuffer) {
     let offset = buffer.base - memory
-    invariant(offset >= 0 && offset < slabSize * slabCount && offset % slabSize == 0, "a buffer of this pool")
+    let slab = offset / slabSize
+    invariant(offset >= 0 && slab < slabCount && slab * slabSize == offset, "a buffer of this pool")
     invariant(freeCount < slabCount, "no buffer is given back twice")
-    free[freeCount] = Int32(offset / slabSize)
+    free[freeCount] = Int32(truncatingIfNeeded: slab)
     freeCount += 1
   }
 }

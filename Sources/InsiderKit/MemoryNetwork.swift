@@ -209,7 +209,7 @@ public final class MemoryNetwork {
       if station.node.neighbour.tables.numbers.count > 255 { return "node \(index): adjacencies" }
       if station.node.relayDesk.held.count > RelayDesk.heldLimit { return "node \(index): held requests" }
       if station.node.relay.routeCount > RouteTable.defaultLimit { return "node \(index): routes" }
-      if station.node.channels.count > Node.channelLimit { return "node \(index): channels" }
+      if station.node.channels.count > station.node.limits.channels { return "node \(index): channels" }
       if station.node.reassembler.fillingCount > 9 { return "node \(index): reassembly" }
       for channel in station.node.channels where channel.stream.underWay.count > 32 {
         return "node \(index): chunks under way"

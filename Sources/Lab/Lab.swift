@@ -6,7 +6,7 @@ import LabKit
 
 @main struct Lab {
   static let usage = """
-    Lab COMMAND [--binary FILE] [options]      (root)
+    Lab COMMAND [--binary FILE] [options]      (root, but for simulate)
       demo                                the channel in a mesh of nine, in 90 seconds
       up [--topology T] [--wires]         a network that stays up until Enter or Ctrl-C
       check T [--order O] [--interval S]  start, authenticate, ping, restart; prints figures
@@ -17,6 +17,11 @@ import LabKit
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
       storm [--frames N] [--seed N] [--rounds N]
                                           random, mutated and forged frames on a port of a running node
+      simulate [--topology T] [--nodes N] [--seed S] [--faults none|light|heavy] [--seconds V] [--talk]
+                                          a network in virtual time (no root, no binary): figures, and what oracles say
+                                          T here also: random:N,LINKS, star:N, star-of-rings:RxN, fat-tree:K, zoo:NAME
+      simulate --schedules N [--seed S] [--nodes N] [--faults F] [--seconds V] [--workers W] [--keep-going]
+                                          so many random schedules of faults, from seed S on, on all cores
       sweep [--check]                     removes (or only reports) what killed runs have left
       jump PROGRAM ARGUMENT...            runs a program with a wall clock that jumps by years at each reading
     T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
@@ -54,6 +59,7 @@ import LabKit
     case "idle": return try idle(options)
     case "storm": return try storm(options)
     case "sweep": return try sweep(options)
+    case "simulate": return try simulate(options)
     case "serve-page":
       // Used by the demo where there is no other web server.
       try servePage(options.value("page") ?? "", in: options.words.first ?? "")
@@ -83,7 +89,7 @@ struct Options {
   let command: String
   private(set) var words: [String] = []
   private var values: [(name: String, value: String)] = []
-  private static let flags = ["wires", "check", "keep", "verbose"]
+  private static let flags = ["wires", "check", "keep", "verbose", "talk", "keep-going"]
 
   init(_ arguments: [String]) throws {
     let asksForHelp = arguments.contains("--help") || arguments.contains("-h")

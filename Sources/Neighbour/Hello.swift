@@ -68,12 +68,23 @@ extension NeighbourEngine {
       heard: UInt32(truncatingIfNeeded: keys[index].window.highest),
       frameSize: UInt16(truncatingIfNeeded: port.pointee.frameSize), largest: adjacency.pointee.largestHeard,
       length: UInt16(truncatingIfNeeded: length))
-    var bytes = hello.encode()
-    bytes.withUnsafeMutableBufferPointer {
-      guard let p = $0.baseAddress else { return }
-      keys[index].seal(
-        p, head: FrameHead(.hello, phase: keys[index].phase).byte, detour: 0, encryptedEnd: LinkHeader.detour,
-        taggedEnd: length)
+    let isCandidates = index == AdjacencyRecord.candidateIndex
+    let destination = isCandidates ? openingDestination(adjacency) : adjacency.pointee.destination
+    let head = FrameHead(.hello, phase: keys[index].phase).byte
+    if length == HelloFrame.size {
+      var frame = ShortFrame()
+      frame.withMutableBytes {
+        hello.encode(into: $0)
+        keys[index].seal($0, head: head, detour: 0, encryptedEnd: LinkHeader.detour, taggedEnd: length)
+      }
+      transmit(frame, on: port, to: destination)
+    } else {
+      var bytes = hello.encode()
+      bytes.withUnsafeMutableBufferPointer {
+        guard let p = $0.baseAddress else { return }
+        keys[index].seal(p, head: head, detour: 0, encryptedEnd: LinkHeader.detour, taggedEnd: length)
+      }
+      transmit(bytes, on: port, to: destination)
     }
     if flags & HelloFrame.Flag.answerNow != 0 {
       adjacency.pointee.probeCounter = UInt32(truncatingIfNeeded: keys[index].sendCounter)
@@ -81,9 +92,6 @@ extension NeighbourEngine {
       adjacency.pointee.probePending = true
     }
     counters.hellosSent &+= 1
-    let isCandidates = index == AdjacencyRecord.candidateIndex
-    transmit(
-      bytes, on: port, to: isCandidates ? openingDestination(adjacency) : adjacency.pointee.destination)
   }
 
   /// Something changed that the neighbour should know: three hellos at once.

@@ -53,22 +53,26 @@ struct HelloFrame: Equatable {
     self.length = length
   }
 
-  /// With 15 zero bytes where the link header comes.
+  /// With 15 zero bytes where the link header comes, and zeros up to `length`.
   func encode() -> [UInt8] {
-    var writer = ByteWriter(reserving: Int(length))
-    writer.zeros(LinkHeader.size)
-    writer.u8(flags)
-    writer.u16(interval)
-    writer.u32(epoch)
-    writer.u32(sent)
-    writer.u32(received)
-    writer.bytes16(nonce)
-    writer.u32(heard)
-    writer.u16(frameSize)
-    writer.u16(largest)
-    writer.u16(length)
-    writer.zeros(Int(length) - Self.size)
-    return writer.bytes
+    var bytes = [UInt8](repeating: 0, count: max(Int(length), Self.size))
+    bytes.withUnsafeMutableBufferPointer { if let p = $0.baseAddress { encode(into: p) } }
+    return bytes
+  }
+
+  /// What stands between the link header and byte 56.
+  @inline(__always)
+  func encode(into p: UnsafeMutablePointer<UInt8>) {
+    p[LinkHeader.size] = flags
+    storeBig16(interval, p + 16)
+    storeBig32(epoch, p + 18)
+    storeBig32(sent, p + 22)
+    storeBig32(received, p + 26)
+    nonce.withBytes { UnsafeMutableRawPointer(p + 30).copyMemory(from: $0, byteCount: 16) }
+    storeBig32(heard, p + 46)
+    storeBig16(frameSize, p + 50)
+    storeBig16(largest, p + 52)
+    storeBig16(length, p + Self.lengthOffset)
   }
 
   init(decoding reader: inout ByteReader) throws(WireError) {

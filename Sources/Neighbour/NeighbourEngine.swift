@@ -64,6 +64,14 @@ public struct NeighbourEngine: ~Copyable {
     outputs.append(.transmit(bytes, port: port.pointee.number, destination: destination))
   }
 
+  mutating func transmit(_ hello: ShortFrame, on port: PortPointer, to destination: MACAddress) {
+    if outputs.count >= NeighbourLimits.waitingFrames {
+      counters.outputsDropped &+= 1
+      return
+    }
+    outputs.append(.hello(hello, port: port.pointee.number, destination: destination))
+  }
+
   mutating func tell(_ output: NeighbourOutput) {
     if !outputs.append(output) { counters.outputsDropped &+= 1 }
   }

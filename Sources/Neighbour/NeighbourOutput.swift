@@ -27,7 +27,36 @@ public enum NeighbourVerdict: Equatable {
   case open(adjacency: UInt16, subtype: UInt8, offset: Int, count: Int)
 }
 
+/// A frame that travels by value: a small hello, nearly all that is sent at rest.
+public struct ShortFrame {
+  /// Bytes.
+  public static let size = HelloFrame.size
+
+  private var bytes = InlineArray<56, UInt8>(repeating: 0)
+
+  init() {}
+
+  @inline(__always)
+  mutating func withMutableBytes(_ body: (UnsafeMutablePointer<UInt8>) -> Void) {
+    withUnsafeMutableBytes(of: &bytes) { body($0.baseAddress!.assumingMemoryBound(to: UInt8.self)) }
+  }
+
+  /// There must be room for `size` bytes.
+  @inline(__always)
+  public func copy(to destination: UnsafeMutablePointer<UInt8>) {
+    withUnsafeBytes(of: bytes) {
+      UnsafeMutableRawPointer(destination).copyMemory(from: $0.baseAddress!, byteCount: ShortFrame.size)
+    }
+  }
+
+  public var array: [UInt8] {
+    withUnsafeBytes(of: bytes) { Array($0) }
+  }
+}
+
 public enum NeighbourOutput {
+  /// A small hello to send.
+  case hello(ShortFrame, port: PortNumber, destination: MACAddress)
   /// A frame of the engine's own to send.
   case transmit([UInt8], port: PortNumber, destination: MACAddress)
   /// The adjacency carries frames both ways. Also the end of its time as a stranger, if it was one.

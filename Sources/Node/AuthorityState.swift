@@ -42,6 +42,10 @@ final class AuthorityState {
   /// Successors' shares that hops have not been given yet, and when to try.
   var shares: [UInt32: [SuccessorShare]] = [:]
   var sharesDue = Instant.never
+  /// Nodes whose detours are others than those they were given last.
+  private var detoursWanted: Set<UInt32> = []
+  /// When detours that no path needs any more are given up.
+  var detoursAge = Instant.zero
   /// When to look which sessions' keys are due for renewal.
   var renewalDue = Instant.zero
   /// Channels with challenges under way.
@@ -64,10 +68,13 @@ final class AuthorityState {
   /// Components whose alternates are laid at once, and when the next follow.
   static let alternatesAtOnce = 4
   static let alternatesPace = Duration.milliseconds(1)
+  static let detoursBudget = 20_000
+  /// How often detours that no path needs are looked for.
+  static let detoursPace = Duration.seconds(30)
 
-  init(index: Int, root: ComponentID, entropy: inout Entropy) {
+  init(index: Int, root: ComponentID, nodeLimit: Int, entropy: inout Entropy) {
     self.index = index
-    graph = TopologyGraph(root: root)
+    graph = TopologyGraph(root: root, nodeLimit: nodeLimit)
     ownKey = entropy.bytes32()
     routeSequence = entropy.u32()
     routeMask = entropy.u32()
@@ -84,6 +91,17 @@ final class AuthorityState {
 
   func wantAlternates(_ number: UInt32) {
     if alternatesAreWanted.insert(number).inserted { alternatesWanted.append(number) }
+  }
+
+  func wantDetours(_ number: UInt32) {
+    detoursWanted.insert(number)
+    sharesDue = .zero
+  }
+
+  func takeDetoursWanted() -> [UInt32] {
+    let taken = detoursWanted.sorted()
+    detoursWanted = []
+    return taken
   }
 
   /// The next `count` of them, those wanted first in front.
@@ -117,6 +135,7 @@ final class AuthorityState {
     }
     admissions[channel.number] = nil
     shares[channel.number] = nil
+    detoursWanted.remove(channel.number)
     challenged.removeAll { $0 == channel.number }
     advertisers.removeAll { $0 == channel.number }
     // Nothing that was to go through it may go through the next one's.

@@ -62,20 +62,20 @@ final class Channel {
   /// Low half of the peer's IPv6 address: the first 8 bytes of its ID.
   let interfaceID: UInt64
 
-  var session: SecureSession?
+  var session: SecureSession? { didSet { touch() } }
   /// The one before, for frames under way; dropped after a while.
-  var previousSession: SecureSession?
-  var previousEnds = Instant.never
+  var previousSession: SecureSession? { didSet { touch() } }
+  var previousEnds = Instant.never { didSet { touch() } }
   /// A frame under the present keys has come.
   var isProved = false
   /// Component: agreed but not yet proved by a first end-to-end frame; the newest last, at most four.
-  var pendings: [PendingSession] = []
+  var pendings: [PendingSession] = [] { didSet { touch() } }
 
-  var stream = ControlStream()
+  var stream = ControlStream() { didSet { touch() } }
   var carrier = Carrier.none
 
   /// The routes to the peer, once known.
-  var ways = Ways()
+  var ways = Ways() { didSet { touch() } }
   var sessionSince = Instant.zero
   /// When the present keys were made.
   var keysSince = Instant.zero
@@ -89,13 +89,35 @@ final class Channel {
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier: TrafficClassifier
 
-  init(number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool, protectedRate: Int64) {
+  private let agenda: ChannelAgenda
+  /// It is on the agenda's list already, or is being tended.
+  var isTouched = false
+  /// The deadline the agenda has for it.
+  var agendaDue = Instant.never
+
+  init(
+    number: UInt32, peer: ComponentID, authorityIndex: Int, isUplink: Bool, protectedRate: Int64, agenda: ChannelAgenda
+  ) {
     classifier = TrafficClassifier(bitsPerSecond: protectedRate, startingAt: .zero)
+    self.agenda = agenda
     self.number = number
     self.peer = peer
     self.authorityIndex = authorityIndex
     self.isUplink = isUplink
     interfaceID = firstHalf(of: peer)
+  }
+
+  /// Something changed that may give the channel something to do.
+  @inline(__always)
+  func touch() {
+    if isTouched { return }
+    isTouched = true
+    agenda.touch(number)
+  }
+
+  /// When it wants to be tended next.
+  var nextDeadline: Instant {
+    session == nil ? ways.nextChoice : min(min(stream.nextDeadline ?? .never, keysEnd), ways.nextChoice)
   }
 
   /// Takes a new session into use: a fresh control stream, no route, the old keys kept for what is under way.

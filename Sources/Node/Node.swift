@@ -16,6 +16,16 @@ import Store
 import Topology
 import Wire
 
+/// How large a network an MA manages; what stands here is what the shipped program has.
+public struct NodeLimits: Sendable {
+  /// Components with a channel and a place in the graph; at most 16,384.
+  public var components = 1_024
+  /// Those and the MAs.
+  public var channels: Int { components + BeaconEngine.authorityLimit }
+
+  public init() {}
+}
+
 public struct Node: Personality, ~Copyable {
   let pool: PacketPool
   var contents: StoreContents
@@ -36,10 +46,10 @@ public struct Node: Personality, ~Copyable {
   /// The reassembler may have packets to hand out.
   var hasDeliveries = false
 
-  /// Channels by number, those of forgotten members among them until another gets the number. 1,040 at most: 1,024
-  /// components and 16 MAs.
+  /// Channels by number, those of forgotten members among them until another gets the number.
   var channels: [Channel] = []
-  static let channelLimit = 1_040
+  let limits: NodeLimits
+  let agenda = ChannelAgenda()
   var uplinks: [Uplink] = []
   var authority: AuthorityState?
   var relayDesk = RelayDesk()
@@ -70,9 +80,10 @@ public struct Node: Personality, ~Copyable {
   ///   - contents: the store; its boot count is raised, which is the first thing to be written.
   ///   - seed: 32 bytes of the kernel's entropy, or of a simulator's.
   ///   - renewal: when an MA has its sessions get new keys.
+  ///   - limits: how large a network it manages, when it is an MA.
   public init(
     contents: StoreContents, pool: PacketPool, seed: Bytes32, startingAt now: Instant,
-    renewal: SessionRenewal = SessionRenewal()
+    renewal: SessionRenewal = SessionRenewal(), limits: NodeLimits = NodeLimits()
   ) {
     let descriptor = contents.descriptor
     self.pool = pool
@@ -84,6 +95,7 @@ public struct Node: Personality, ~Copyable {
     self.renewal = renewal
     protectedRate =
       contents.settings.rate(.protectedRate, default: TrafficClassifier.protectedBitsPerSecond / 1_000) * 1_000
+    self.limits = limits
     authorityIndex = contents.authorityIndex.map { Int($0) }
     var neighbourhood = NeighbourConfiguration(
       id: contents.identity.id, agreement: contents.identity.agreement, descriptor: descriptor,
@@ -100,7 +112,7 @@ public struct Node: Personality, ~Copyable {
     for entry in descriptor.authorities where entry.id != contents.identity.id {
       let channel = Channel(
         number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true,
-        protectedRate: protectedRate)
+        protectedRate: protectedRate, agenda: agenda)
       channel.name = Array(entry.name.bytes)
       channel.ipv4 = entry.ipv4
       channels.append(channel)
@@ -260,13 +272,26 @@ extension Node {
     for uplink in uplinks { tendUplink(uplink, at: now) }
     if authority != nil { tendAuthority(at: now) }
     relay.expireKeys(at: now)
-    for channel in channels {
-      expireKeys(channel, at: now)
-      if channel.ways.nextChoice <= now { chooseWays(channel, at: now) }
-      pump(channel, at: now)
-    }
+    tendChannels(at: now)
     drainBeacon(at: now)
     setControlDeadline(at: now)
+  }
+
+  /// What channels have due: those that something was done to, and those whose time has come.
+  private mutating func tendChannels(at now: Instant) {
+    while true {
+      let numbers = agenda.takeDue(at: now, channels)
+      if numbers.isEmpty { return }
+      for number in numbers {
+        let channel = channels[Int(number)]
+        expireKeys(channel, at: now)
+        if channel.ways.nextChoice <= now { chooseWays(channel, at: now) }
+        pump(channel, at: now)
+        channel.isTouched = false
+        // What found no buffers is due still, and waits for the frames before it to leave.
+        agenda.schedule(channel, at: max(channel.nextDeadline, now + .milliseconds(1)), channels)
+      }
+    }
   }
 
   @discardableResult
@@ -275,6 +300,7 @@ extension Node {
     while let output = neighbour.nextOutput() {
       any = true
       switch output {
+      case .hello(let hello, let port, let destination): transmit(hello, port, destination)
       case .transmit(let bytes, let port, let destination): transmit(bytes, port, destination)
       case .adjacencyUp(let number):
         topologyIsDirty = true
@@ -361,11 +387,7 @@ extension Node {
   mutating func setControlDeadline(at now: Instant) {
     var deadline: Instant?
     for uplink in uplinks { deadline = earlier(deadline, uplink.nextDeadline) }
-    for channel in channels where channel.session != nil {
-      deadline = earlier(deadline, channel.stream.nextDeadline)
-      deadline = earlier(deadline, channel.keysEnd)
-      deadline = earlier(deadline, channel.ways.nextChoice)
-    }
+    deadline = earlier(deadline, agenda.nextDeadline(channels))
     deadline = earlier(deadline, relay.nextDeadline)
     if deadline == .never { deadline = nil }
     if let authority { deadline = earlier(deadline, authority.nextDeadline) }
@@ -385,7 +407,10 @@ extension Node {
   func authorityIndex(atPosition position: Int) -> Int { Int(descriptor.authorities[position].index) }
 
   func beaconPosition(_ index: Int) -> Int {
-    descriptor.authorities.firstIndex { Int($0.index) == index } ?? 0
+    for position in descriptor.authorities.indices where Int(descriptor.authorities[position].index) == index {
+      return position
+    }
+    return 0
   }
 
   func portName(_ port: PortNumber) -> String { portNames[port]?.name ?? "?" }

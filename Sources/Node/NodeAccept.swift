@@ -39,7 +39,7 @@ extension Node {
         if channel(for: member) == nil {
           report(
             .warning,
-            "\(member.name.description) cannot be served: \(Node.channelLimit) nodes are in use; forget one that is "
+            "\(member.name.description) cannot be served: \(limits.channels) nodes are in use; forget one that is "
               + "gone")
         }
       }

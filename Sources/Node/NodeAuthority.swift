@@ -14,7 +14,8 @@ import Wire
 
 extension Node {
   mutating func startAuthority(_ own: Int, at now: Instant) {
-    let state = AuthorityState(index: own, root: identity.id, entropy: &entropy)
+    let state = AuthorityState(
+      index: own, root: identity.id, nodeLimit: limits.components, entropy: &entropy)
     authority = state
     relay.setKey(state.ownKey, authority: own, at: now)
     beacon.originate(boot: contents.bootCount, at: now)
@@ -35,14 +36,14 @@ extension Node {
       let known = channels[Int(number)]
       return known.isUplink ? nil : known
     }
-    guard !authority.freeNumbers.isEmpty || channels.count < Node.channelLimit else {
+    guard !authority.freeNumbers.isEmpty || channels.count < limits.channels else {
       counters.memberLimit &+= 1
       return nil
     }
     let number = authority.freeNumbers.popLast() ?? UInt32(channels.count)
     let channel = Channel(
       number: number, peer: member.id, authorityIndex: authority.index, isUplink: false,
-      protectedRate: protectedRate)
+      protectedRate: protectedRate, agenda: agenda)
     channel.name = member.name.bytes
     channel.ipv4 = member.opening.ipv4
     if Int(number) < channels.count {
@@ -266,6 +267,7 @@ extension Node {
     _ = channel.stream.send(message.encode())
     scheduleRenewal(admission, at: now)
     markStale(through: channel, admission)
+    authority.wantDetours(channel.number)
     scheduleRecompute(at: now)
     report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is authenticated")
   }
@@ -335,8 +337,9 @@ extension Node {
       guard let admission = authority.admissions[number], !admission.heldAdvertisement.isEmpty,
         channel.advertisements.takeIfAvailable(at: now)
       else { continue }
+      let held = admission.heldAdvertisement
       do throws(WireError) {
-        install(try LinkStateAdvertisement(decoding: admission.heldAdvertisement.span), from: channel, at: now)
+        install(try LinkStateAdvertisement(decoding: held.span), from: channel, at: now)
       } catch {
         counters.controlInvalid &+= 1
         admission.heldAdvertisement = []

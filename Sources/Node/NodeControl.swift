@@ -32,14 +32,14 @@ extension Node {
   }
 
   /// An MA always; a component that has its address and reaches an MA. What the bearer device adds, the loop knows.
-  var isReady: Bool {
+  public var isReady: Bool {
     if authority != nil { return true }
     return ownAddresses() != nil && uplinks.contains { isReached($0) }
   }
 
   /// Its session and the way back stand, the way's first link is up, and its beacons come: what happened further on the
   /// beacons show within 3.5 s.
-  private func isReached(_ uplink: Uplink) -> Bool {
+  func isReached(_ uplink: Uplink) -> Bool {
     uplink.isReady && (uplink.channel.ways.main.map { isUp($0.egress) } ?? false)
       && !beacon.isSilent(authority: beaconPosition(uplink.channel.authorityIndex), at: currentTime)
   }

@@ -17,7 +17,7 @@ extension Node {
   mutating func pump(_ channel: Channel, at now: Instant) {
     guard channel.session != nil, !channel.stream.isSilent else { return }
     // What finds no buffers now goes out when these have left: nothing is lost, and nothing has to be sent again.
-    while pool.freeCount >= Node.buffersKept, let send = channel.stream.nextSend(at: now) {
+    while pool.freeCount > buffersKept, let send = channel.stream.nextSend(at: now) {
       switch send {
       case .chunk(let number, let isLast, let bytes, let attempt):
         sendSegment(
@@ -33,7 +33,7 @@ extension Node {
   }
 
   /// Buffers that control streams leave to everything else.
-  static var buffersKept: Int { 16 }
+  var buffersKept: Int { min(16, pool.slabCount / 4) }
 
   mutating func sendDatagram(_ message: [UInt8], on channel: Channel, at now: Instant) {
     sendSegment(

@@ -180,7 +180,17 @@ extension Node {
 
   // MARK: Control frames
 
-  /// Sends bytes as a frame of their own (hellos, discoveries, handshakes).
+  mutating func transmit(_ hello: ShortFrame, _ port: PortNumber, _ destination: MACAddress) {
+    guard var buffer = pool.take() else {
+      counters.poolEmpty &+= 1
+      return
+    }
+    hello.copy(to: buffer.bytes)
+    buffer.count = ShortFrame.size
+    emit(.transmit(buffer, port: port, destination: destination))
+  }
+
+  /// Sends bytes as a frame of their own (large hellos, discoveries, handshakes).
   mutating func transmit(_ bytes: [UInt8], _ port: PortNumber, _ destination: MACAddress) {
     guard var buffer = pool.take() else {
       counters.poolEmpty &+= 1

@@ -40,7 +40,7 @@ extension StoreContents {
     if !settings.entries.isEmpty { section(SectionTag.settings, &writer) { settings.encode(into: &$0) } }
     if role == .authority { encodeAuthority(into: &writer) }
     for unknown in unknownSections { section(unknown.tag, &writer) { $0.array(unknown.bytes) } }
-    let room = StoreLayout(role).room
+    let room = largerRoom ?? StoreLayout(role).room
     if writer.bytes.count > room { throw .tooLarge(neededBytes: writer.bytes.count, haveBytes: room) }
     return writer.bytes
   }

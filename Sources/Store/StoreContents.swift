@@ -8,6 +8,8 @@ import Wire
 
 public struct StoreContents {
   public let role: NodeRole
+  /// Bytes that the contents may take where the medium has more room than the files of `StoreLayout`; not stored itself.
+  public var largerRoom: Int?
   public let identity: Identity
   /// The name wanted until a certificate says which was given.
   public internal(set) var name: NodeName

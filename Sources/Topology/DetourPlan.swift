@@ -4,6 +4,7 @@
 // first, then new ones, last those that could be shorter now.
 
 import Core
+import Wire
 
 /// Limits: 1,024 heads and 4,096 steps a node; 64 detours for each node the graph may have, at about 200 B: 13 MiB at
 /// 1,024 nodes.

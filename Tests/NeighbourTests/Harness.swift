@@ -216,6 +216,7 @@ final class Harness {
     let box = boxes[index]
     while let output = box.engine.nextOutput() {
       switch output {
+      case .hello(let hello, let port, let destination): send(hello.array, from: index, port, to: destination)
       case .transmit(let bytes, let port, let destination): send(bytes, from: index, port, to: destination)
       case .adjacencyUp(let n): box.log.append((now, .up(n)))
       case .adjacencyDown(let n, let reason, _, _, _): box.log.append((now, .down(n, reason)))

@@ -54,12 +54,14 @@ import Testing
     #expect(form(world) != nil)
     let running = try #require(world.nodes[0].running)
     // Stands for as many other members.
-    while running.node.channels.count < Node.channelLimit {
+    while running.node.channels.count < running.node.limits.channels {
       let number = UInt32(running.node.channels.count)
       var id = Bytes16()
       id.withMutableBytes { for i in 0..<4 { $0[i] = UInt8(truncatingIfNeeded: number >> UInt32(8 * i)) } }
       running.node.channels.append(
-        Channel(number: number, peer: ComponentID(id), authorityIndex: 0, isUplink: false, protectedRate: 0))
+        Channel(
+          number: number, peer: ComponentID(id), authorityIndex: 0, isUplink: false, protectedRate: 0,
+          agenda: running.node.agenda))
     }
     try replace(2, "cm2", world)
     #expect(world.run(atMost: .seconds(15)) { $0.isReady(2) } != nil)

@@ -1,5 +1,6 @@
 // What a world's nodes say of themselves, through the same door as `lifeline ctl`.
 
+import CSimulator
 import Core
 import Node
 import Wire
@@ -21,18 +22,29 @@ extension World {
     return answer
   }
 
-  public func isReady(_ number: Int) -> Bool {
-    if case .bool(true)? = ask(number, ["status"])?["ready"] { return true }
-    return false
-  }
+  public func isReady(_ number: Int) -> Bool { nodes[number].running?.storage.pointee.isReady ?? false }
 
-  /// Members that the MA has a session with and a route to.
-  public var reachable: Int { integer(ask(authority, ["status"])?["reachable"]) ?? 0 }
+  /// Members that the first MA has a session with and a route to.
+  public var reachable: Int { nodes[authority].running?.storage.pointee.membersReached ?? 0 }
 
-  /// All others are authenticated, and know their way back.
+  /// All others are authenticated by every MA, and know their way back.
   public var isComplete: Bool {
-    reachable == nodes.count - 1 && nodes.allSatisfy { $0.number == authority || isReady($0.number) }
+    authorities.allSatisfy { number in
+      nodes[number].running?.storage.pointee.membersReached == nodes.count - 1
+        && nodes.allSatisfy { $0.number == number || isAuthenticated($0.number, by: number) }
+    }
   }
+
+  /// Those that some MA has not authenticated, or that do not know it; at most 20 of them.
+  public var missing: [Int] {
+    Array(
+      nodes.map { $0.number }.filter { number in
+        authorities.contains { $0 != number && !isAuthenticated(number, by: $0) }
+      }.prefix(20))
+  }
+
+  public var framesSent: Int { nodes.reduce(0) { $0 + $1.framesSent } }
+  public var storeBytes: Int { nodes.reduce(0) { $0 + $1.store.count } }
 
   /// A counter by the names that lead to it.
   public func counter(_ number: Int, _ group: StaticString, _ name: StaticString? = nil) -> Int {
@@ -50,16 +62,7 @@ extension World {
     if case .array(let elements)? = ask(number, [command]) { return elements.count }
     return 0
   }
-
-  /// What may not grow is within its limit: called at the end of a run.
-  public func checkTables() {
-    for box in nodes where box.isRunning {
-      let neighbours = count(box.number, "neighbours")
-      if neighbours > 255 { violated("node \(box.number) lists \(neighbours) neighbours") }
-      let overflow = counter(box.number, "outputOverflow")
-      if overflow > 0 { violated("node \(box.number) lost \(overflow) outputs of its own") }
-      let empty = counter(box.number, "poolEmpty")
-      if empty > 0 { violated("node \(box.number) found its pool empty \(empty) times") }
-    }
-  }
 }
+
+/// Bytes that this process's allocator has given out.
+public func allocatedBytes() -> Int { Int(simulator_allocated()) }

@@ -8,17 +8,26 @@ public struct Layout: Sendable {
     public var kind: MediumKind
     public var ends: [Int]
     public var frameSize: Int
+    /// Cables that fail together share it; 0: alone.
+    public var riskGroup: UInt32 = 0
   }
 
   public let nodeCount: Int
   /// Which node is the MA.
   public var authority = 0
   public var segments: [Segment] = []
+  /// Of the nodes, where the network has them.
+  public var names: [String] = []
 
   public init(nodeCount: Int) { self.nodeCount = nodeCount }
 
-  public mutating func cable(_ a: Int, _ b: Int, frameSize: Int = 1500) {
-    segments.append(Segment(kind: .cable, ends: [a, b], frameSize: frameSize))
+  public mutating func cable(_ a: Int, _ b: Int, frameSize: Int = 1500, riskGroup: UInt32 = 0) {
+    segments.append(Segment(kind: .cable, ends: [a, b], frameSize: frameSize, riskGroup: riskGroup))
+  }
+
+  /// A UDP tunnel between two nodes.
+  public mutating func tunnel(_ a: Int, _ b: Int, frameSize: Int = 1400) {
+    segments.append(Segment(kind: .tunnel, ends: [a, b], frameSize: frameSize))
   }
 
   public static func line(_ count: Int) -> Layout {
@@ -48,6 +57,34 @@ public struct Layout: Sendable {
   public static func star(_ count: Int) -> Layout {
     var layout = Layout(nodeCount: count)
     for i in 1..<count { layout.cable(0, i) }
+    return layout
+  }
+
+  /// Rings of `size` nodes each that have node 0 in common.
+  public static func starOfRings(_ rings: Int, _ size: Int) -> Layout {
+    var layout = Layout(nodeCount: 1 + rings * (size - 1))
+    for ring in 0..<rings {
+      let first = 1 + ring * (size - 1)
+      layout.cable(0, first)
+      for i in 1..<max(1, size - 1) { layout.cable(first + i - 1, first + i) }
+      layout.cable(first + size - 2, 0)
+    }
+    return layout
+  }
+
+  /// k pods of k/2 edge and k/2 aggregation switches, and (k/2)² core switches (Al-Fares, Loukissas, Vahdat 2008 §3), without
+  /// hosts. Node 0 is an edge switch.
+  public static func fatTree(_ k: Int) -> Layout {
+    let half = k / 2
+    var layout = Layout(nodeCount: k * k + half * half)
+    let core = k * k
+    for pod in 0..<k {
+      for a in 0..<half {
+        let aggregation = pod * k + half + a
+        for e in 0..<half { layout.cable(pod * k + e, aggregation) }
+        for c in 0..<half { layout.cable(aggregation, core + a * half + c) }
+      }
+    }
     return layout
   }
 
@@ -87,7 +124,13 @@ extension World {
   ) throws {
     self.init(seed: seed)
     self.portMedium = portMedium
-    let network = try ProvisionedNetwork(components: layout.nodeCount - 1, enrolled: enrolled, seed: seed)
+    if layout.nodeCount > 700 {
+      // More than the shipped program's store and tables hold.
+      limits.components = max(limits.components, layout.nodeCount)
+      storeRoom = 65_536 + 256 * layout.nodeCount
+    }
+    let network = try ProvisionedNetwork(
+      components: layout.nodeCount - 1, enrolled: enrolled, seed: seed, storeRoom: storeRoom)
     var next = 0
     for number in 0..<layout.nodeCount {
       if number == layout.authority {
@@ -97,8 +140,10 @@ extension World {
         next += 1
       }
     }
-    authority = layout.authority
+    authorities = [layout.authority]
     spareSecrets = network.spareSecrets
-    for segment in layout.segments { connect(segment.kind, segment.ends, frameSize: segment.frameSize) }
+    for segment in layout.segments {
+      connect(segment.kind, segment.ends, frameSize: segment.frameSize, riskGroup: segment.riskGroup)
+    }
   }
 }

@@ -14,7 +14,7 @@ public struct ProvisionedNetwork {
   private var entropy: Entropy
 
   /// - Parameter enrolled: false for boxes that the MA has accepted and that do not know it yet.
-  public init(components count: Int, enrolled: Bool, seed: UInt64) throws {
+  public init(components count: Int, enrolled: Bool, seed: UInt64, storeRoom: Int? = nil) throws {
     var bytes = Bytes32()
     var random = SeededRandom(seed: seed)
     bytes.withMutableBytes { p in for i in 0..<32 { p[i] = UInt8(truncatingIfNeeded: random.next()) } }
@@ -22,17 +22,28 @@ public struct ProvisionedNetwork {
     authority = try StoreContents(
       founding: DomainName("lab.example"), prefix: IPv4Prefix("10.20.0.0/16"), name: NodeName("ma1"),
       entropy: &entropy)
+    authority.largerRoom = storeRoom
     spareSecrets = try authority.issueSecrets(4, entropy: &entropy)
-    for i in 0..<count { components.append(try box("cm\(i + 1)", enrolled: enrolled)) }
+    for first in stride(from: 0, to: count, by: Self.together) {
+      try accept(first..<min(count, first + Self.together), enrolled: enrolled)
+    }
   }
 
-  /// A new box of this name, accepted.
-  private mutating func box(_ name: String, enrolled: Bool) throws -> StoreContents {
-    var (contents, record) = try Self.freshBox(name, &authority, &entropy)
-    let outcomes = try authority.accept(records: [record], policy: .all, entropy: &entropy)
-    guard case .accepted(let member) = outcomes[0].verdict else { throw ProvisioningError.refused(outcomes[0].summary) }
-    if enrolled { try contents.install(member.certificate, member.opening) }
-    return contents
+  /// Boxes accepted at once: the store is encoded anew for each call.
+  private static let together = 128
+
+  private mutating func accept(_ numbers: Range<Int>, enrolled: Bool) throws {
+    var records: [[UInt8]] = []
+    for i in numbers {
+      let (contents, record) = try Self.freshBox("cm\(i + 1)", &authority, &entropy)
+      components.append(contents)
+      records.append(record)
+    }
+    let outcomes = try authority.accept(records: records, policy: .all, entropy: &entropy)
+    for (i, outcome) in zip(numbers, outcomes) {
+      guard case .accepted(let member) = outcome.verdict else { throw ProvisioningError.refused(outcome.summary) }
+      if enrolled { try components[i].install(member.certificate, member.opening) }
+    }
   }
 
   /// A box that holds a secret of this authority's, and its sealed record.

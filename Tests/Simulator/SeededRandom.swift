@@ -38,18 +38,17 @@ public struct TraceDigest: Equatable, Sendable {
     mix(UInt64(kind) << 48 | UInt64(node) << 16 | UInt64(port))
   }
 
-  mutating func mix(_ bytes: [UInt8]) {
-    mix(UInt64(bytes.count))
-    bytes.withUnsafeBytes { raw in
-      var at = 0
-      while at + 8 <= raw.count {
-        mix(raw.loadUnaligned(fromByteOffset: at, as: UInt64.self))
-        at += 8
-      }
-      while at < raw.count {
-        mix(UInt64(raw[at]))
-        at += 1
-      }
+  mutating func mix(_ bytes: UnsafePointer<UInt8>, count: Int) {
+    mix(UInt64(count))
+    let raw = UnsafeRawPointer(bytes)
+    var at = 0
+    while at + 8 <= count {
+      mix(raw.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+      at += 8
+    }
+    while at < count {
+      mix(UInt64(bytes[at]))
+      at += 1
     }
   }
 }

@@ -1,16 +1,27 @@
-// One box: what outlives its process (store, ports) and the running node, when there is one.
+// One box: what outlives its process (store, ports, clock) and the running node, when there is one.
 
 import Core
 import Node
 
-/// A noncopyable node needs a home of its own.
+/// A noncopyable node needs a home of its own, which the world reaches by one pointer.
 final class RunningNode {
-  var node: Node
+  let storage: UnsafeMutablePointer<Node>
   let pool: PacketPool
 
   init(_ node: consuming Node, _ pool: PacketPool) {
-    self.node = node
+    storage = .allocate(capacity: 1)
+    storage.initialize(to: node)
     self.pool = pool
+  }
+
+  deinit {
+    storage.deinitialize(count: 1)
+    storage.deallocate()
+  }
+
+  var node: Node {
+    _read { yield storage.pointee }
+    _modify { yield &storage.pointee }
   }
 }
 
@@ -18,15 +29,23 @@ struct SimulatedPort {
   let name: String
   let address: MACAddress
   let medium: Int
+  /// Index among the world's taps.
   let tap: Int
-  var frameSize: Int
   var portMedium = PortMedium.ethernet
-  var hasCarrier = true
+  var riskGroup: UInt32 = 0
+}
 
-  var status: PortStatus {
-    PortStatus(
-      name: name, address: address, frameSize: frameSize, isUp: hasCarrier, medium: portMedium, riskGroup: 0)
-  }
+/// What a late loop finds waiting.
+enum Waiting {
+  case frame(port: Int, handle: Int32)
+  case call((inout Node, Instant) -> Void)
+}
+
+/// What a node does with ONION frames that it should pass on.
+public enum Conduct: Sendable {
+  case honest
+  /// A grey hole: drops them, and passes hellos and everything else.
+  case greyHole
 }
 
 public final class SimulatedNode {
@@ -39,17 +58,22 @@ public final class SimulatedNode {
   public let number: Int
   /// What the box has in flash: the last thing its node wrote.
   public var store: [UInt8]
-  /// What its own clock shows when the world's shows zero.
-  let clockOrigin: Duration
+  /// As it was provisioned.
+  let firstStore: [UInt8]
+  var clock: SimulatedClock
+  public var conduct = Conduct.honest
   var ports: [SimulatedPort] = []
+  /// Of its ports, in order: indices of the world's taps.
+  var taps: [Int32] = []
   var running: RunningNode?
+  public internal(set) var startedAt = Instant.zero
 
-  var isPaused = false
-  var backlog: [(inout Node, Instant) -> Void] = []
-  /// The deadline the loop waits for.
-  var awaited: Instant?
+  public internal(set) var isPaused = false
+  var backlog: [Waiting] = []
+  /// When the one deadline event counts that is in the queue; `never` without one.
+  var awaited = Instant.never
   /// Told apart from deadlines that were replaced.
-  var turn = 0
+  var turn: Int32 = 0
   var timeoutsAtOnce = 0
   var lastTimeout = Instant.zero
 
@@ -62,15 +86,16 @@ public final class SimulatedNode {
 
   public var isRunning: Bool { running != nil }
 
-  init(number: Int, store: [UInt8], clockOrigin: Duration) {
+  init(number: Int, store: [UInt8], clock: SimulatedClock) {
     self.number = number
     self.store = store
-    self.clockOrigin = clockOrigin
+    firstStore = store
+    self.clock = clock
   }
 
   /// The world's time on this node's own clock.
-  func own(_ time: Instant) -> Instant { time + clockOrigin }
-  func world(_ time: Instant) -> Instant { time == .never ? .never : time - clockOrigin }
+  @inline(__always)
+  func own(_ time: Instant) -> Instant { clock.own(time) }
 
   /// Some log line holds this.
   public func hasLogged(_ part: String) -> Bool { log.contains { $0.text.contains(part) } }

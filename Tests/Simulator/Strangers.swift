@@ -25,8 +25,11 @@ extension World {
 
   /// A frame that comes out of a medium at all its ports, or at one node's, at once.
   public func inject(_ bytes: [UInt8], into medium: Int, from source: MACAddress, at node: Int? = nil) {
-    for tap in media[medium].taps where node == nil || tap.node == node {
-      schedule(.arrival(node: tap.node, port: tap.port, source: source, bytes: bytes), at: now)
+    for tap in media[medium].taps where node == nil || Int(taps[tap].node) == node {
+      bytes.withUnsafeBufferPointer {
+        let handle = frames.put($0.baseAddress!, count: $0.count, source: source, trail: 0)
+        queue.push(.arrival, at: now, place: tap, reference: handle)
+      }
     }
   }
 

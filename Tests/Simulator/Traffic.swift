@@ -31,9 +31,27 @@ public struct Traffic {
   public struct Flow {
     public let source: Int
     public let destination: Int
+    let interval: Duration
+    let startedAt: Instant
     public internal(set) var sent = 0
     public internal(set) var arrivals: [Instant] = []
     var isRunning = true
+    /// Since when there is a way for it; nil: there is none.
+    var connectedSince: Instant?
+    /// The shortest time a packet took.
+    var propagation = Duration.zero
+    /// This gap was noted already.
+    var isBlamed = false
+
+    mutating func arrived(_ now: Instant, after delay: Duration) {
+      arrivals.append(now)
+      propagation = arrivals.count == 1 ? delay : min(propagation, delay)
+      isBlamed = false
+    }
+
+    mutating func isConnected(_ yes: Bool, _ now: Instant) {
+      connectedSince = yes ? connectedSince ?? now : nil
+    }
   }
 }
 
@@ -107,7 +125,7 @@ extension World {
     traffic.packets[index].arrived.append(part)
     if traffic.packets[index].isComplete {
       traffic.packets[index].arrivedAt = now
-      if let flow = sent.flow { traffic.flows[flow].arrivals.append(now) }
+      if let flow = sent.flow { traffic.flows[flow].arrived(now, after: now - sent.sentAt) }
     }
     if view.kind.isEcho, let own = box.addresses, let peer = nodes[sent.source].addresses {
       let reply = makePacket(view.kind, number: view.number, from: own, to: peer, payload: sent.payload, isReply: true)
@@ -123,7 +141,9 @@ extension World {
     from source: Int, to destination: Int, every interval: Duration = .milliseconds(5), payload: Int = 200
   ) -> Int {
     let flow = traffic.flows.count
-    traffic.flows.append(Traffic.Flow(source: source, destination: destination))
+    traffic.flows.append(
+      Traffic.Flow(source: source, destination: destination, interval: interval, startedAt: now))
+    watch.connectionsAreStale = true
     continueFlow(flow, interval, payload)
     return flow
   }

@@ -3,6 +3,7 @@
 import Core
 import TestSupport
 import Testing
+import Wire
 import Topology
 
 @Suite struct DetourTests {

@@ -98,13 +98,25 @@ private final class Wire {
 
   private func framesOfOne() -> [[UInt8]] {
     var out: [[UInt8]] = []
-    while let output = one.nextOutput() { if case .transmit(let bytes, _, _) = output { out.append(bytes) } }
+    while let output = one.nextOutput() {
+      switch output {
+      case .hello(let hello, _, _): out.append(hello.array)
+      case .transmit(let bytes, _, _): out.append(bytes)
+      default: break
+      }
+    }
     return out
   }
 
   private func framesOfTwo() -> [[UInt8]] {
     var out: [[UInt8]] = []
-    while let output = two.nextOutput() { if case .transmit(let bytes, _, _) = output { out.append(bytes) } }
+    while let output = two.nextOutput() {
+      switch output {
+      case .hello(let hello, _, _): out.append(hello.array)
+      case .transmit(let bytes, _, _): out.append(bytes)
+      default: break
+      }
+    }
     return out
   }
 
