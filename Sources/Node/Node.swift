@@ -48,6 +48,8 @@ public struct Node: Personality, ~Copyable {
   var channels: [Channel] = []
   let limits: NodeLimits
   let agenda = ChannelAgenda()
+  /// Buffers that streams leave to everything else.
+  static let bufferReserve = 64
   var uplinks: [Uplink] = []
   var authority: AuthorityState?
   var relayDesk = RelayDesk()
@@ -268,7 +270,9 @@ extension Node {
         expireKeys(channel, at: now)
         pump(channel, at: now)
         channel.isTouched = false
-        agenda.schedule(channel, at: channel.nextDeadline, channels)
+        // What could be done now was done: what is due still (the pool is nearly empty) is due in a moment.
+        let due = channel.nextDeadline
+        agenda.schedule(channel, at: due <= now ? now + .milliseconds(1) : due, channels)
       }
     }
   }
