@@ -50,6 +50,8 @@ public struct Node: Personality, ~Copyable {
   var channels: [Channel] = []
   let limits: NodeLimits
   let agenda = ChannelAgenda()
+  /// Buffers that streams leave to everything else.
+  static let bufferReserve = 64
   var uplinks: [Uplink] = []
   var authority: AuthorityState?
   var relayDesk = RelayDesk()
@@ -288,8 +290,9 @@ extension Node {
         if channel.ways.nextChoice <= now { chooseWays(channel, at: now) }
         pump(channel, at: now)
         channel.isTouched = false
-        // What found no buffers is due still, and waits for the frames before it to leave.
-        agenda.schedule(channel, at: max(channel.nextDeadline, now + .milliseconds(1)), channels)
+        // What could be done now was done: what is due still (the pool is nearly empty) is due in a moment.
+        let due = channel.nextDeadline
+        agenda.schedule(channel, at: due <= now ? now + .milliseconds(1) : due, channels)
       }
     }
   }

@@ -13,11 +13,11 @@ import Topology
 import Wire
 
 extension Node {
-  /// Sends what the stream has due.
+  /// Sends what the stream has due. An MA may have as much to say at once as it has components: what finds the pool nearly
+  /// empty waits for the next turn, a millisecond later, when the loop has sent what there is.
   mutating func pump(_ channel: Channel, at now: Instant) {
     guard channel.session != nil, !channel.stream.isSilent else { return }
-    // What finds no buffers now goes out when these have left: nothing is lost, and nothing has to be sent again.
-    while pool.freeCount > buffersKept, let send = channel.stream.nextSend(at: now) {
+    while pool.freeCount >= min(Node.bufferReserve, pool.slabCount / 4), let send = channel.stream.nextSend(at: now) {
       switch send {
       case .chunk(let number, let isLast, let bytes, let attempt):
         sendSegment(
@@ -31,9 +31,6 @@ extension Node {
       }
     }
   }
-
-  /// Buffers that control streams leave to everything else.
-  var buffersKept: Int { min(16, pool.slabCount / 4) }
 
   mutating func sendDatagram(_ message: [UInt8], on channel: Channel, at now: Instant) {
     sendSegment(

@@ -64,7 +64,7 @@ import Testing
     // 1,000 bytes and 38 of Ethernet are 1.038 ms; five of them fit into the queue.
     let (count, times) = try arrivals(slow, frames: 100, gap: .zero)
     #expect(count == 5)
-    #expect(times.last == .seconds(100) + .microseconds(5 * 1_038))
+    #expect(times.last == Core.Duration.seconds(100) + .microseconds(5 * 1_038))
     #expect(try arrivals(slow, frames: 100, gap: .milliseconds(2)).count == 100)
   }
 
@@ -146,8 +146,9 @@ import Testing
 
 /// Each oracle sees what it is there for.
 @Suite struct OracleTests {
-  private func standing() throws -> World {
+  private func standing(_ setting: String? = nil) throws -> World {
     let world = try World(.ring(4), seed: 1)
+    if let setting { try world.set(setting) }
     #expect(form(world) != nil)
     #expect(world.violations == [])
     return world
@@ -192,19 +193,20 @@ import Testing
     world.rules.authentication = .seconds(5)
     world.run(for: .seconds(6))
     #expect(world.violations == [])
-    // Cut behind the oracles' backs.
-    for tap in world.nodes[2].taps { world.taps[Int(tap)].hasCarrier = false }
-    for tap in world.nodes[2].taps { world.taps[Int(world.taps[Int(tap)].peer)].isCut = true }
-    world.run(for: .seconds(3))
-    for tap in world.nodes[2].taps { world.taps[Int(tap)].hasCarrier = true }
-    for tap in world.nodes[2].taps { world.taps[Int(world.taps[Int(tap)].peer)].isCut = false }
-    world.run(for: .milliseconds(1_010))
+    // Deaf behind the oracles' backs.
+    var deaf = LinkQuality()
+    deaf.loss = 1
+    for tap in world.nodes[2].taps {
+      world.taps[Int(tap)].quality = deaf
+      world.taps[Int(world.taps[Int(tap)].peer)].quality = deaf
+    }
+    world.run(for: .milliseconds(6_010))
     #expect(world.violations.first?.contains("not authenticated") == true)
   }
 
   @Test func `a flow that stands still longer than its repair may take`() throws {
     for (limit, isKept) in [(Duration.milliseconds(2), false), (.seconds(2), true)] {
-      let world = try standing()
+      let world = try standing("protected-rate=0")
       var limits = RepairLimits()
       for kind in FaultKind.allCases { limits[kind] = limit }
       world.rules.repair = limits
