@@ -13,13 +13,18 @@ import LabKit
                                           O: ascending, descending, ma-last, shuffle:SEED; repeatable
       bench [--runs N] [--seconds S] [--hops N] [--only lifeline|fastd]
                                           throughput, small packets, round trips and processor time beside fastd
+      repair [--topology T] [--kind K] [--cuts N] [--flow F] [--protected] [--unprotected] [--svg FILE] [--json FILE]
+                                          what failures cost a 1 kHz stream, against the limits; by default everything:
+                                          ring:6 and grid:5x5, 50 cuts a kind
+                                          K: carrier, silent, one-way-out, one-way-back, large, killed, frozen, grey
+                                          F: authority (both ways), components; T, K and F are repeatable
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
       storm [--frames N] [--seed N] [--rounds N]
                                           random, mutated and forged frames on a port of a running node
       sweep [--check]                     removes (or only reports) what killed runs have left
       jump PROGRAM ARGUMENT...            runs a program with a wall clock that jumps by years at each reading
-    T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
+    T: chain:N, ring:N, grid:WxH, star:N, mesh, figure4, figure5
     """
 
   static func main() {
@@ -50,6 +55,7 @@ import LabKit
     case "up": return try keepUp(options)
     case "check": return try check(options)
     case "bench": return try Bench(options).run()
+    case "repair": return try repair(options)
     case "soak": return try soak(options)
     case "idle": return try idle(options)
     case "storm": return try storm(options)
@@ -83,7 +89,7 @@ struct Options {
   let command: String
   private(set) var words: [String] = []
   private var values: [(name: String, value: String)] = []
-  private static let flags = ["wires", "check", "keep", "verbose"]
+  private static let flags = ["wires", "check", "keep", "verbose", "protected", "unprotected"]
 
   init(_ arguments: [String]) throws {
     let asksForHelp = arguments.contains("--help") || arguments.contains("-h")

@@ -52,6 +52,8 @@ public final class Laboratory {
   /// Namespaces made beside the nodes' and the wires'.
   private var extraNamespaces: [String] = []
   private var isClosed = false
+  /// The wires' sets of ports are made (Wires.swift).
+  var wiresCanLose = false
 
   nonisolated(unsafe) private static var made = 0
 

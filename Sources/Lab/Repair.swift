@@ -1,0 +1,107 @@
+// `lab repair`: what failures cost a stream, failure by failure, against the limits and beside the peers that are installed.
+
+import Foundation
+import LabKit
+
+func repair(_ options: Options) throws -> Int32 {
+  let trial = try RepairSitting(options)
+  return try trial.run()
+}
+
+struct RepairSitting {
+  private let binary: String
+  private let topologies: [Topology]
+  private let kinds: [RepairKind]
+  private let protections: [Protection]
+  private let flows: [RepairFlow]
+  private let cuts: Int
+  private let plot: String?
+  private let document: String?
+  private let isVerbose: Bool
+
+  init(_ options: Options, defaultCuts: Double = 50, defaultTopologies: [Topology] = [.ring(6), .grid(5, 5)]) throws {
+    binary = options.binary
+    topologies = try options.all("topology").map { text throws(LabError) in try Topology(parsing: text) }
+      .ifEmpty(defaultTopologies)
+    kinds = try chosen(RepairKind.self, options, "kind")
+    flows = try chosen(RepairFlow.self, options, "flow")
+    let flags = Protection.allCases.filter { options.flag($0.rawValue) }
+    protections = flags.ifEmpty(Protection.allCases)
+    cuts = max(1, Int(try options.number("cuts", default: defaultCuts)))
+    plot = options.value("svg")
+    document = options.value("json")
+    isVerbose = options.flag("verbose")
+  }
+
+  func run() throws -> Int32 {
+    var report = RepairReport()
+    var drawing = GapPlot(title: "Time between arrivals of a 1 kHz stream; a mark is a failure")
+    for topology in topologies {
+      for protection in protections {
+        for flow in flows { try measure(topology, protection, flow, &report, &drawing) }
+      }
+    }
+    try write(report, drawing)
+    return report.missed == 0 ? 0 : 1
+  }
+
+  func write(_ report: RepairReport, _ drawing: GapPlot) throws {
+    if let plot { try drawing.svg.write(toFile: plot, atomically: true, encoding: .utf8) }
+    if let document { try (report.json() + "\n").write(toFile: document, atomically: true, encoding: .utf8) }
+    for comparison in report.comparisons { print(comparison.text) }
+    if report.missed > 0 { print("\(report.missed) of the requirements are MISSED") }
+  }
+
+  /// Every kind on one network, one after the other.
+  func measure(
+    _ topology: Topology, _ protection: Protection, _ flow: RepairFlow, _ report: inout RepairReport,
+    _ drawing: inout GapPlot
+  ) throws {
+    let (laboratory, trial) = try RepairTrial.network(topology, binary: binary, protection: protection)
+    defer { for thing in laboratory.close() { Lab.write("lab: left behind: \(thing)\n") } }
+    let repairs = try RepairTrial(laboratory, trial, flow: flow, protection: protection)
+    print("\(topology.name), \(protection.rawValue)\n\(RepairFigures.heading)")
+    for kind in kinds {
+      do {
+        let run = try repairs.run(kind, cuts: cuts) { number, place in
+          if isVerbose { print("    \(kind.text) \(number + 1): \(place)") }
+        }
+        for stream in run.streams.indices {
+          let figures = RepairFigures(run, stream: stream)
+          print(figures.row)
+          warn(figures)
+          report.figures.append(figures)
+          drawing.strips.append(.init(run, stream: stream))
+        }
+      } catch let error as LabError where error != .interrupted {
+        // One kind that cannot be repaired leaves the others' figures: its own count as missed.
+        print("  \(kind.text): FAILED: \(error)")
+        report.comparisons.append(.init(peer: "a stream that goes on", kind: kind, ours: .nan, theirs: .nan))
+        return
+      }
+    }
+  }
+
+  private func warn(_ figures: RepairFigures) {
+    if figures.longestPause > 3 {
+      print(
+        String(format: "    the sender itself paused for %.1f ms: the machine is too busy", figures.longestPause))
+    }
+    if figures.before.lost > 0 { print("    \(figures.before.lost) packets were lost before the first failure") }
+  }
+}
+
+private func chosen<T: RawRepresentable & CaseIterable>(
+  _ type: T.Type, _ options: Options, _ name: String
+) throws -> [T] where T.RawValue == String {
+  try options.all(name).map { text in
+    guard let value = T(rawValue: text) else {
+      throw LabError.usage("--\(name) \(text): \(T.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    return value
+  }.ifEmpty(Array(T.allCases))
+}
+
+extension Array {
+  fileprivate func ifEmpty(_ other: [Element]) -> [Element] { isEmpty ? other : self }
+}
