@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -34,6 +35,17 @@ void lab_sleep_until(int64_t when) {
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR) {}
 }
 
+int64_t lab_stop_for(pid_t pid, int64_t pause) {
+  lab_real_time(60);
+  int64_t begun = lab_now();
+  kill(pid, SIGSTOP);
+  lab_sleep_until(begun + pause);
+  kill(pid, SIGCONT);
+  int64_t took = lab_now() - begun;
+  lab_normal_time();
+  return took;
+}
+
 void lab_set(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELEASE); }
 static int is_set(const int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
 size_t lab_count(const size_t *count) { return __atomic_load_n(count, __ATOMIC_ACQUIRE); }
@@ -50,8 +62,8 @@ void lab_send_paced(
     uint64_t big = htobe64(number);
     memcpy(datagram, &big, sizeof big);
     sent[number] = lab_now();
-    // A refusal (no route, no room) is as good as a loss.
-    (void)!sendto(fd, datagram, bytes < sizeof datagram ? bytes : sizeof datagram, 0, address, address_bytes);
+    // A refusal is as good as a loss, and so is a socket whose datagrams wait for somebody: the stream goes on.
+    (void)!sendto(fd, datagram, bytes < sizeof datagram ? bytes : sizeof datagram, MSG_DONTWAIT, address, address_bytes);
     __atomic_store_n(count, number + 1, __ATOMIC_RELEASE);
     next += pace->period;
     lab_sleep_until(next);

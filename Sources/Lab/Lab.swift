@@ -17,9 +17,14 @@ import LabKit
                                           what failures cost a 1 kHz stream, against the limits; by default everything:
                                           ring:6 and grid:5x5, 50 cuts a kind
                                           K: carrier, silent, one-way-out, one-way-back, large, killed, frozen, grey
+                                          --peers N: also N cuts of each peer that is installed, on the ring
                                           F: authority (both ways), components; T, K and F are repeatable
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
+      hellos [--ports N] [--seconds S]    processor time of a component with N ports, all of them links
+      calm [--minutes M] [--stops] [--topology T]
+                                          links called down while other processes load every core, with --stops also while
+                                          a node is stopped for 35 ms every second: 0
       storm [--frames N] [--seed N] [--rounds N]
                                           random, mutated and forged frames on a port of a running node
       sweep [--check]                     removes (or only reports) what killed runs have left
@@ -58,6 +63,8 @@ import LabKit
     case "repair": return try repair(options)
     case "soak": return try soak(options)
     case "idle": return try idle(options)
+    case "hellos": return try hellos(options)
+    case "calm": return try calm(options)
     case "storm": return try storm(options)
     case "sweep": return try sweep(options)
     case "serve-page":
@@ -89,7 +96,7 @@ struct Options {
   let command: String
   private(set) var words: [String] = []
   private var values: [(name: String, value: String)] = []
-  private static let flags = ["wires", "check", "keep", "verbose", "protected", "unprotected"]
+  private static let flags = ["wires", "check", "keep", "verbose", "protected", "unprotected", "stops"]
 
   init(_ arguments: [String]) throws {
     let asksForHelp = arguments.contains("--help") || arguments.contains("-h")

@@ -15,6 +15,8 @@ struct RepairSitting {
   private let protections: [Protection]
   private let flows: [RepairFlow]
   private let cuts: Int
+  /// Failures of each kind of each peer; 0: no peers.
+  private let peerCuts: Int
   private let plot: String?
   private let document: String?
   private let isVerbose: Bool
@@ -28,6 +30,7 @@ struct RepairSitting {
     let flags = Protection.allCases.filter { options.flag($0.rawValue) }
     protections = flags.ifEmpty(Protection.allCases)
     cuts = max(1, Int(try options.number("cuts", default: defaultCuts)))
+    peerCuts = Int(try options.number("peers", default: 0))
     plot = options.value("svg")
     document = options.value("json")
     isVerbose = options.flag("verbose")
@@ -41,6 +44,7 @@ struct RepairSitting {
         for flow in flows { try measure(topology, protection, flow, &report, &drawing) }
       }
     }
+    if peerCuts > 0 { try measurePeers(&report, &drawing) }
     try write(report, drawing)
     return report.missed == 0 ? 0 : 1
   }
@@ -78,6 +82,34 @@ struct RepairSitting {
         print("  \(kind.text): FAILED: \(error)")
         report.comparisons.append(.init(peer: "a stream that goes on", kind: kind, ours: .nan, theirs: .nan))
         return
+      }
+    }
+  }
+
+  /// The peers that are installed, on the ring; ours are the figures of the MA's stream there.
+  func measurePeers(_ report: inout RepairReport, _ drawing: inout GapPlot) throws {
+    let ours = report.figures
+    for peer in RepairPeer.allCases {
+      guard peer.isInstalled else {
+        print("\(peer.rawValue) is not installed")
+        continue
+      }
+      print("\(peer.rawValue), ring:6\n\(RepairFigures.heading)")
+      let trial = try RepairPeerTrial(peer, ring: 6, binary: binary)
+      defer { for thing in trial.close() { Lab.write("lab: left behind: \(thing)\n") } }
+      for kind in [RepairKind.carrier, .silent] where kinds.contains(kind) {
+        let run = try trial.run(kind, cuts: peerCuts)
+        let figures = RepairFigures(run, stream: 0, system: peer.rawValue)
+        print(figures.row)
+        report.figures.append(figures)
+        drawing.strips.append(.init(run, stream: 0, system: peer.rawValue))
+        let mine = ours.first {
+          $0.kind == kind && $0.protection == .unprotected && $0.network == "ring:6" && $0.stream.hasPrefix("ma >")
+        }
+        guard let mine else { continue }
+        // Of an even number: the greater of the middle two for us, the lesser for the peer.
+        report.comparisons.append(
+          .init(peer: peer.rawValue, kind: kind, ours: median(mine.gaps), theirs: quantile(figures.gaps, 0.5)))
       }
     }
   }

@@ -39,9 +39,16 @@ public enum RepairKind: String, CaseIterable, Sendable {
     }
   }
 
-  /// Seconds a failure lasts, and from one to the next. Frames that are lost by their size are found in up to 3 s, and
-  /// what is found to pass again in as many.
-  public var hold: Double { self == .large ? 4 : 1 }
+  /// Seconds a failure lasts: longer than its repair may take.
+  public var hold: Double {
+    switch self {
+    case .large: 4
+    case .grey: 1.5
+    case .carrier, .silent, .oneWayOut, .oneWayBack, .killed, .frozen: 1
+    }
+  }
+
+  /// Seconds from one to the next. That large frames pass again is found in up to 3 s.
   public var period: Double { self == .large ? 8 : 2 }
 }
 

@@ -33,25 +33,27 @@ public struct RepairFigures: Sendable {
   public var gaps: [Double] { cuts.map(\.gap) }
   public var losses: [Double] { cuts.map { Double($0.lost) } }
   public var lost: Int { cuts.reduce(0) { $0 + $1.lost } }
+  public var late: Int { cuts.reduce(0) { $0 + $1.late } }
   public var duplicates: Int { cuts.reduce(0) { $0 + $1.duplicates } }
   public var reordered: Int { cuts.reduce(0) { $0 + $1.reordered } }
   /// Failures after which something was missing: none for a stream that does not notice.
   public var noticed: Int { cuts.count { $0.lost > 0 } }
 
   public static let heading =
-    "  stream         failure                     cuts  gap ms: median    90 %   worst   lost: median  worst    all  "
-    + "dup reord  limit"
+    "  stream         failure                      cuts  gap ms: median    90 %   worst   lost: median  worst    all  "
+    + "late  dup reord  limit"
 
   public var row: String {
     func milliseconds(_ value: Double) -> String { String(format: "%8.1f", value) }
     func count(_ value: Double) -> String { String(format: "%6.0f", value) }
     let result = verdict
+    let said = system == "lifeline" ? "  \(result.isMet ? "ok    " : "MISSED") \(result.limit)" : ""
     return [
-      "  \(fitted(stream, 14)) \(fitted(kind.text, 27)) \(String(format: "%4d", cuts.count))",
+      "  \(fitted(stream, 14)) \(fitted(kind.text, 28)) \(String(format: "%4d", cuts.count))",
       "        \(milliseconds(median(gaps)))\(milliseconds(quantile(gaps, 0.9)))\(milliseconds(quantile(gaps, 1)))",
       "         \(count(median(losses))) \(count(quantile(losses, 1))) \(count(Double(lost)))",
-      String(format: " %4d %5d", duplicates, reordered),
-      "  \(result.isMet ? "ok    " : "MISSED") \(result.limit)",
+      String(format: " %5d %4d %5d", late, duplicates, reordered),
+      said,
     ].joined()
   }
 
@@ -63,7 +65,7 @@ public struct RepairFigures: Sendable {
     return [
       "system": system, "network": network, "stream": stream, "protection": protection.rawValue,
       "failure": kind.rawValue, "cuts": cuts.count, "gapMilliseconds": spread(gaps), "lostPackets": spread(losses),
-      "lost": lost, "noticed": noticed, "duplicates": duplicates, "reordered": reordered,
+      "lost": lost, "late": late, "noticed": noticed, "duplicates": duplicates, "reordered": reordered,
       "lostBeforeFirst": before.lost, "gapBeforeFirst": before.gap, "senderPauseMilliseconds": longestPause,
       "limit": verdict.limit, "met": verdict.isMet,
       "each": cuts.map { ["gapMilliseconds": $0.gap, "lost": Double($0.lost)] },

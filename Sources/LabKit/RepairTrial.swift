@@ -205,7 +205,7 @@ public final class RepairTrial {
       for number in 0..<cuts {
         let place = try place(kind, number)
         progress(number, text(place))
-        run.cuts.append(try timed(place) { try strike(kind, at: place, number: number) })
+        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place, number: number) })
         do {
           try pause(kind.hold)
         } catch {
@@ -224,15 +224,15 @@ public final class RepairTrial {
     run.streams = streams.map { ($0.name, $0.stream.record()) }
     return run
   }
+}
 
-  /// Above the nodes, as the streams are: a program that makes the cut is not to wait between its two halves.
-  private func timed(_ place: Place, _ body: () throws -> Void) rethrows -> RepairCut {
-    _ = lab_real_time(40)
-    defer { lab_normal_time() }
-    let began = lab_now()
-    try body()
-    return RepairCut(began: began, done: lab_now(), place: text(place))
-  }
+/// Above the nodes, as the streams are: a program that makes the cut is not to wait between its two halves.
+func timedCut(_ place: String, _ body: () throws -> Void) rethrows -> RepairCut {
+  _ = lab_real_time(40)
+  defer { lab_normal_time() }
+  let began = lab_now()
+  try body()
+  return RepairCut(began: began, done: lab_now(), place: place)
 }
 
 /// 0, count − 1, 1, count − 2 … and again.

@@ -24,6 +24,9 @@ public struct StreamRecord: Sendable {
     self.arrivals = arrivals
   }
 
+  /// What takes longer counts as lost (the forwarding delay threshold of RFC 6412), ns.
+  public static let lateness: Int64 = 200_000_000
+
   /// The longest time between two departures, ms: what is far above the period was not sent in time.
   public var longestPause: Double {
     Self.milliseconds(zip(sent, sent.dropFirst()).map { $1 - $0 }.max() ?? 0)
@@ -35,8 +38,10 @@ public struct StreamRecord: Sendable {
 /// What happened to a stream within a stretch of time.
 public struct StretchFigures: Sendable, Equatable {
   public var sent = 0
-  /// Of those sent in the stretch, those that never arrived.
+  /// Of those sent in the stretch, those that never arrived, or too late.
   public var lost = 0
+  /// The latter alone: what a frozen node had in its queues comes when it goes on.
+  public var late = 0
   /// Arrivals of a number that had arrived before.
   public var duplicates = 0
   /// Arrivals of a lower number than one before (RFC 4737 §3.3), duplicates apart.
@@ -57,6 +62,7 @@ extension StreamRecord {
       return first < stretches.count && stretches[first].contains(time) ? first : nil
     }
     var seen = [Bool](repeating: false, count: sent.count)
+    var isLate = seen
     var highest = -1
     var place = 0
     for arrival in arrivals where seen.indices.contains(arrival.number) {
@@ -66,6 +72,7 @@ extension StreamRecord {
       } else if arrival.number < highest {
         if let current { result[current].reordered += 1 }
       }
+      if !seen[arrival.number] { isLate[arrival.number] = arrival.time - sent[arrival.number] > Self.lateness }
       seen[arrival.number] = true
       highest = max(highest, arrival.number)
     }
@@ -73,7 +80,8 @@ extension StreamRecord {
     for (number, time) in sent.enumerated() {
       guard let current = stretch(at: time, from: &place) else { continue }
       result[current].sent += 1
-      if !seen[number] { result[current].lost += 1 }
+      if !seen[number] || isLate[number] { result[current].lost += 1 }
+      if isLate[number] { result[current].late += 1 }
     }
     for (number, gap) in longestGaps(in: stretches).enumerated() { result[number].gap = Self.milliseconds(gap) }
     return result

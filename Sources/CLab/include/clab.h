@@ -46,6 +46,8 @@ void lab_send_paced(
     size_t *count, const int *ended);
 /// Stamps what arrives until `ended` is set or there is no room; `count` grows with it.
 void lab_receive_stamped(int fd, struct lab_arrival *arrivals, size_t capacity, size_t *count, const int *ended);
+/// Stops a process and lets it go on `pause` ns later, from a thread above the nodes; returns how long it was stopped, ns.
+int64_t lab_stop_for(pid_t pid, int64_t pause);
 /// Sets a flag, and reads a counter, that another thread uses.
 void lab_set(int *flag);
 size_t lab_count(const size_t *count);
