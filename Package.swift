@@ -70,6 +70,7 @@ let host: [Target] = [
   .target(name: "CLab"),
   module("LabKit", ["CLab"]),
   .executableTarget(name: "Lab", dependencies: ["LabKit", "CLab"], swiftSettings: settings),
+  .testTarget(name: "LabTests", dependencies: ["LabKit"], swiftSettings: settings),
   .testTarget(name: "SystemTests", dependencies: ["LabKit"], swiftSettings: settings),
   .target(
     name: "TestSupport", dependencies: ["Core", "Crypto"], path: "Tests/TestSupport", swiftSettings: settings),

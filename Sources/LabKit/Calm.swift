@@ -45,8 +45,12 @@ public final class CalmTrial {
     }
   }
 
-  /// - Parameter stops: stop a random node every second.
-  public func run(seconds: Double, load isLoaded: Bool, stops: Bool) throws -> CalmFigures {
+  /// - Parameters:
+  ///   - stops: stop a random node every second.
+  ///   - body: what is done at the beginning.
+  public func run(
+    seconds: Double, load isLoaded: Bool, stops: Bool, _ body: () throws -> Void = {}
+  ) throws -> CalmFigures {
     var figures = CalmFigures()
     let counter = "node.link.adjacenciesDown"
     let before = try sum(counter)
@@ -54,6 +58,7 @@ public final class CalmTrial {
     let marks = laboratory.nodes.map { Self.complaints(in: $0).count }
     let busy = isLoaded ? try load() : []
     defer { for process in busy { process.stop(patience: 0.5) } }
+    try body()
     let end = now() + seconds
     while now() < end {
       try pause(min(1, max(0, end - now())))

@@ -147,7 +147,8 @@ public enum RepairPeer: String, CaseIterable, Sendable {
     }
     var address: IPAddress?
     _ = try wait(upTo: 15, every: 0.2) {
-      let shown = try laboratory.nodes[station].run(["ip", "-6", "-o", "address", "show", "dev", "yg0"], tolerant: true)
+      let shown = try laboratory.nodes[station].run(
+        ["ip", "-6", "-o", "address", "show", "dev", "yg0"], tolerant: true)
       let words = shown.output.split(whereSeparator: \.isWhitespace).map(String.init)
       // 200::/7; the line begins with the interface's number and a colon.
       address = words.filter { $0.hasPrefix("2") }.compactMap { IPAddress($0) }.first { $0.isIPv6 }
@@ -208,9 +209,10 @@ public final class RepairPeerTrial {
   /// Carrier or silent failures in turn along the way; the next comes when the peer is back on the shortest way, or has had
   /// 20 s for it.
   public func run(_ kind: RepairKind, cuts: Int) throws -> RepairRun {
-    let stream = try GapStream(from: laboratory.authority.namespace, to: address, in: laboratory.nodes[station].namespace)
+    let stream = try GapStream(
+      from: laboratory.authority.namespace, to: address, in: laboratory.nodes[station].namespace)
     var run = RepairRun(
-      network: laboratory.topology.name, kind: kind, protection: .unprotected, cuts: [], streams: [],
+      network: laboratory.topology.name, kind: kind, protection: .unprotected,
       rate: StreamShape().rate)
     do {
       try pause(1)

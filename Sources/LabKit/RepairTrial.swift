@@ -10,6 +10,10 @@ public struct RepairCut: Sendable {
   public var began: Int64
   public var done: Int64
   public var place: String
+
+  public init(began: Int64, done: Int64, place: String) {
+    (self.began, self.done, self.place) = (began, done, place)
+  }
 }
 
 /// All of a kind on one network.
@@ -22,6 +26,14 @@ public struct RepairRun: Sendable {
   public var streams: [(name: String, record: StreamRecord)]
   /// Bits a second.
   public var rate: Double
+
+  public init(
+    network: String, kind: RepairKind, protection: Protection, cuts: [RepairCut] = [],
+    streams: [(name: String, record: StreamRecord)] = [], rate: Double
+  ) {
+    (self.network, self.kind, self.protection) = (network, kind, protection)
+    (self.cuts, self.streams, self.rate) = (cuts, streams, rate)
+  }
 
   /// From each failure to the next, the last one to the end of the longest stream.
   public var stretches: [Range<Int64>] {
@@ -199,7 +211,7 @@ public final class RepairTrial {
     let shape = protection.shape(for: kind)
     let streams = try openStreams(shape)
     var run = RepairRun(
-      network: laboratory.topology.name, kind: kind, protection: protection, cuts: [], streams: [], rate: shape.rate)
+      network: laboratory.topology.name, kind: kind, protection: protection, rate: shape.rate)
     do {
       try pause(1)
       for number in 0..<cuts {

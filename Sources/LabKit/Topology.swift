@@ -80,7 +80,9 @@ public struct Topology: Sendable, Equatable {
     case ("ring", 1) where (3...256).contains(first): self = .ring(first)
     case ("star", 1) where (2...64).contains(first): self = .star(first)
     case ("grid", 2) where first > 0 && second > 0 && (2...256).contains(first * second): self = .grid(first, second)
-    default: throw .usage("no topology '\(text)': chain:N, ring:N, grid:WxH (2 to 256 nodes), star:N (2 to 64), mesh, figure4, figure5")
+    default:
+      throw .usage(
+        "no topology '\(text)': chain:N, ring:N, grid:WxH (2 to 256 nodes), star:N (2 to 64), mesh, figure4, figure5")
     }
   }
 
