@@ -11,8 +11,10 @@ import LabKit
       up [--topology T] [--wires]         a network that stays up until Enter or Ctrl-C
       check T [--order O] [--interval S]  start, authenticate, ping, restart; prints figures
                                           O: ascending, descending, ma-last, shuffle:SEED; repeatable
-      bench [--runs N] [--seconds S] [--hops N] [--only lifeline|fastd]
-                                          throughput, small packets, round trips and processor time beside fastd
+      bench [--runs N] [--seconds S] [--hops N] [--only lifeline|fastd] [--part bearer|repair] [--cuts N]
+                                          throughput, small packets, round trips and processor time beside fastd; then
+                                          `repair` with 10 cuts a kind on ring:6 between the MA and a component, beside
+                                          the peers that are installed (from --cuts 50 on: all that `repair` does)
       repair [--topology T] [--kind K] [--cuts N] [--flow F] [--protected] [--unprotected] [--svg FILE] [--json FILE]
                                           what failures cost a 1 kHz stream, against the limits; by default everything:
                                           ring:6 and grid:5x5, 50 cuts a kind
@@ -59,7 +61,7 @@ import LabKit
     case "demo": return try Demo(options).run()
     case "up": return try keepUp(options)
     case "check": return try check(options)
-    case "bench": return try Bench(options).run()
+    case "bench": return try bench(options)
     case "repair": return try repair(options)
     case "soak": return try soak(options)
     case "idle": return try idle(options)

@@ -21,16 +21,33 @@ struct RepairSitting {
   private let document: String?
   private let isVerbose: Bool
 
-  init(_ options: Options, defaultCuts: Double = 50, defaultTopologies: [Topology] = [.ring(6), .grid(5, 5)]) throws {
+  /// Everything, and no peers, by default.
+  init(_ options: Options) throws {
+    try self.init(options, cuts: 50, topologies: [.ring(6), .grid(5, 5)], flows: RepairFlow.allCases, peerCuts: 0)
+  }
+
+  /// As much as can be had in some minutes, unless as many failures as `repair` makes are asked for.
+  init(bench options: Options) throws {
+    let isWhole = try options.number("cuts", default: 10) >= 50
+    try self.init(
+      options, cuts: 10, topologies: isWhole ? [.ring(6), .grid(5, 5)] : [.ring(6)],
+      flows: isWhole ? RepairFlow.allCases : [.authority], peerCuts: isWhole ? 5 : 3)
+  }
+
+  private init(
+    _ options: Options, cuts normalCuts: Double, topologies normalTopologies: [Topology],
+    flows normalFlows: [RepairFlow],
+    peerCuts normalPeerCuts: Double
+  ) throws {
     binary = options.binary
     topologies = try options.all("topology").map { text throws(LabError) in try Topology(parsing: text) }
-      .ifEmpty(defaultTopologies)
-    kinds = try chosen(RepairKind.self, options, "kind")
-    flows = try chosen(RepairFlow.self, options, "flow")
+      .ifEmpty(normalTopologies)
+    kinds = try chosen(RepairKind.self, options, "kind", default: RepairKind.allCases)
+    flows = try chosen(RepairFlow.self, options, "flow", default: normalFlows)
     let flags = Protection.allCases.filter { options.flag($0.rawValue) }
     protections = flags.ifEmpty(Protection.allCases)
-    cuts = max(1, Int(try options.number("cuts", default: defaultCuts)))
-    peerCuts = Int(try options.number("peers", default: 0))
+    cuts = max(1, Int(try options.number("cuts", default: normalCuts)))
+    peerCuts = Int(try options.number("peers", default: normalPeerCuts))
     plot = options.value("svg")
     document = options.value("json")
     isVerbose = options.flag("verbose")
@@ -124,14 +141,14 @@ struct RepairSitting {
 }
 
 private func chosen<T: RawRepresentable & CaseIterable>(
-  _ type: T.Type, _ options: Options, _ name: String
+  _ type: T.Type, _ options: Options, _ name: String, default normal: [T]
 ) throws -> [T] where T.RawValue == String {
   try options.all(name).map { text in
     guard let value = T(rawValue: text) else {
       throw LabError.usage("--\(name) \(text): \(T.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     return value
-  }.ifEmpty(Array(T.allCases))
+  }.ifEmpty(normal)
 }
 
 extension Array {

@@ -45,17 +45,18 @@ extension SystemTests {
 
     /// The limits are for a machine with nothing else to do: `make bench` judges by them. Here only that each failure is
     /// one, and is repaired before it ends.
-    @Test(arguments: [RepairKind.carrier, .silent, .killed, .frozen])
-    func `a stream goes on after a failure on its way, before the failure ends`(kind: RepairKind) throws {
+    @Test func `a stream goes on after a failure on its way, before the failure ends`() throws {
       let (laboratory, trial) = try RepairTrial.network(.ring(6), binary: shippedBinary, protection: .unprotected)
       defer { #expect(laboratory.close() == []) }
       let repairs = try RepairTrial(laboratory, trial, flow: .authority, protection: .unprotected)
-      let run = try repairs.run(kind, cuts: 1)
-      for stream in run.streams.indices {
-        let figures = RepairFigures(run, stream: stream)
-        #expect(figures.before.lost == 0)
-        #expect(figures.cuts[0].gap > 1 && figures.cuts[0].gap < kind.hold * 1000 - 100, "\(figures.row)")
-        print(figures.row)
+      for kind in [RepairKind.silent, .killed, .frozen] {
+        let run = try repairs.run(kind, cuts: 1)
+        for stream in run.streams.indices {
+          let figures = RepairFigures(run, stream: stream)
+          #expect(figures.before.lost == 0)
+          #expect(figures.cuts[0].gap > 5 && figures.cuts[0].gap < kind.hold * 1000 - 100, "\(figures.row)")
+          print(figures.row)
+        }
       }
     }
 
