@@ -6,7 +6,7 @@
 #   make test             everything, at most 15 minutes (root)
 #   make test-unit        what needs no root, 2 minutes
 #   make soak             the long runs
-#   make bench            measurements beside peers that are installed
+#   make bench [CUTS=N]   measurements beside peers that are installed; N failures of each kind
 #   make install DESTDIR= the binary and its personalities' links
 #   make clean
 BOARD ?= x86_64

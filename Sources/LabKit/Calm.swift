@@ -12,12 +12,14 @@ public struct CalmFigures: Sendable {
   public var stops = 0
   /// The longest stop, ms: the stopper may itself come late.
   public var longestStop = 0.0
+  /// No stop was as long as the silence after which a link is rightly down: three hellos of 20 ms.
+  public var isConclusive: Bool { longestStop < 60 }
   /// Turns of nodes' loops that came late.
   public var lateTurns = 0
 }
 
 public final class CalmTrial {
-  /// Shorter than three hellos of 20 ms.
+  /// Seconds.
   public static let stop = 0.035
 
   private let laboratory: Laboratory

@@ -57,7 +57,7 @@ public enum Protection: String, CaseIterable, Sendable {
   case unprotected, protected
 
   /// Settings that make every store's node so (`provision set`). All flows of up to 1 Mb/s are protected by default.
-  public var settings: [String] { self == .unprotected ? ["replicate=off"] : [] }
+  public var settings: [String] { self == .unprotected ? ["protected-rate=0"] : [] }
 
   /// Within the protected class's 1 Mb/s when it has to be. Every 32nd datagram is large where large ones are lost: as
   /// many as that rate leaves room for.
