@@ -19,7 +19,8 @@ import LabKit
                                           what failures cost a 1 kHz stream, against the limits; by default everything:
                                           ring:6 and grid:5x5, 50 cuts a kind
                                           K: carrier, silent, one-way-out, one-way-back, large, killed, frozen, grey
-                                          --peers N: also N cuts of each peer that is installed, on the ring
+                                          --peers N: also N cuts of each peer that is installed, on the ring; --peer P:
+                                          of those alone whose name contains P
                                           F: authority (both ways), components; T, K and F are repeatable
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do

@@ -17,6 +17,8 @@ struct RepairSitting {
   private let cuts: Int
   /// Failures of each kind of each peer; 0: no peers.
   private let peerCuts: Int
+  /// Parts of peers' names; none: all.
+  private let peers: [String]
   private let plot: String?
   private let document: String?
   private let isVerbose: Bool
@@ -48,6 +50,7 @@ struct RepairSitting {
     protections = flags.ifEmpty(Protection.allCases)
     cuts = max(1, Int(try options.number("cuts", default: normalCuts)))
     peerCuts = Int(try options.number("peers", default: normalPeerCuts))
+    peers = options.all("peer")
     plot = options.value("svg")
     document = options.value("json")
     isVerbose = options.flag("verbose")
@@ -106,7 +109,7 @@ struct RepairSitting {
   /// The peers that are installed, on the ring; ours are the figures of the MA's stream there.
   func measurePeers(_ report: inout RepairReport, _ drawing: inout GapPlot) throws {
     let ours = report.figures
-    for peer in RepairPeer.allCases {
+    for peer in RepairPeer.allCases where peers.isEmpty || peers.contains(where: peer.rawValue.contains) {
       guard peer.isInstalled else {
         print("\(peer.rawValue) is not installed")
         continue

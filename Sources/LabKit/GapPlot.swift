@@ -25,7 +25,7 @@ public struct GapPlot: Sendable {
     }
 
     /// A stream of a run.
-    public init(_ run: RepairRun, stream: Int, system: String = "lifeline") {
+    public init(_ run: RepairRun, stream: Int, system: String = RepairFigures.ours) {
       let (name, record) = run.streams[stream]
       let begin = record.sent.first ?? 0
       let end = max(begin + 1, record.sent.last ?? 0)
@@ -35,7 +35,7 @@ public struct GapPlot: Sendable {
       gaps = record.gaps(in: begin..<end, parts: GapPlot.parts)
       cuts = run.cuts.map { Double($0.done - begin) / 1e9 }
       colour = GapPlot.colour(of: run.kind)
-      limit = isProtected || system != "lifeline" ? nil : run.kind.gapLimit
+      limit = isProtected || system != RepairFigures.ours ? nil : run.kind.gapLimit
     }
   }
 

@@ -1,6 +1,7 @@
 // Other systems that repair routes, as their users run them, on the same ring with the same wires: babeld, yggdrasil, and
 // FRR's OSPF with BFD. Each is measured only where it is installed.
 
+import CLab
 import Foundation
 
 public enum RepairPeer: String, CaseIterable, Sendable {
@@ -226,6 +227,7 @@ public final class RepairPeerTrial {
           })
         try pause(1)
         let back = try wait(upTo: Self.patience) { try isFlowing(stream) }
+        run.cuts[number].undone = lab_now()
         if kind == .carrier { try laboratory.setCarrier(link, up: true) } else { try laboratory.mendAll() }
         guard back != nil else { continue }
         _ = try wait(upTo: 20) { try self.way().count == station }

@@ -4,9 +4,11 @@ import Foundation
 
 /// One stream through all failures of a kind.
 public struct RepairFigures: Sendable {
+  public static let ours = "lifeline"
+
   public var network: String
   public var stream: String
-  /// "lifeline", or the peer's name.
+  /// `ours`, or the peer's name.
   public var system: String
   public var protection: Protection
   public var kind: RepairKind
@@ -16,14 +18,15 @@ public struct RepairFigures: Sendable {
   /// The longest time between two departures, ms: a machine that is too busy shows here.
   public var longestPause: Double
 
-  public init(_ run: RepairRun, stream: Int, system: String = "lifeline") {
+  public init(_ run: RepairRun, stream: Int, system: String = RepairFigures.ours) {
     let (name, record) = run.streams[stream]
     network = run.network
     self.stream = name
     self.system = system
     protection = run.protection
     kind = run.kind
-    cuts = record.figures(in: run.stretches)
+    // What mending costs counts with us, and not with peers.
+    cuts = record.figures(in: run.stretches(untilUndone: system != Self.ours))
     let start = record.arrivals.first?.time ?? 0
     before = record.figures(in: [start..<max(start, run.cuts.first?.began ?? 0)])[0]
     longestPause = record.longestPause
@@ -47,7 +50,7 @@ public struct RepairFigures: Sendable {
     func milliseconds(_ value: Double) -> String { String(format: "%8.1f", value) }
     func count(_ value: Double) -> String { String(format: "%6.0f", value) }
     let result = verdict
-    let said = system == "lifeline" ? "  \(result.isMet ? "ok    " : "MISSED") \(result.limit)" : ""
+    let said = system == Self.ours ? "  \(result.isMet ? "ok    " : "MISSED") \(result.limit)" : ""
     return [
       "  \(fitted(stream, 14)) \(fitted(kind.text, 28)) \(String(format: "%4d", cuts.count))",
       "        \(milliseconds(median(gaps)))\(milliseconds(quantile(gaps, 0.9)))\(milliseconds(quantile(gaps, 1)))",
@@ -101,7 +104,7 @@ public struct RepairReport: Sendable {
   }
 
   public var missed: Int {
-    figures.count { $0.system == "lifeline" && !$0.verdict.isMet } + comparisons.count { !$0.isMet }
+    figures.count { $0.system == RepairFigures.ours && !$0.verdict.isMet } + comparisons.count { !$0.isMet }
   }
 
   public func json() throws -> String {

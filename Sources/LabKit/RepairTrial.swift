@@ -10,9 +10,11 @@ public struct RepairCut: Sendable {
   public var began: Int64
   public var done: Int64
   public var place: String
+  /// When it was undone.
+  public var undone: Int64
 
-  public init(began: Int64, done: Int64, place: String) {
-    (self.began, self.done, self.place) = (began, done, place)
+  public init(began: Int64, done: Int64, place: String, undone: Int64 = .max) {
+    (self.began, self.done, self.place, self.undone) = (began, done, place, undone)
   }
 }
 
@@ -35,12 +37,12 @@ public struct RepairRun: Sendable {
     (self.cuts, self.streams, self.rate) = (cuts, streams, rate)
   }
 
-  /// From each failure to the next, the last one to the end of the longest stream.
-  public var stretches: [Range<Int64>] {
+  /// From each failure to the next, the last one to the end of the longest stream; or only until it was undone.
+  public func stretches(untilUndone: Bool = false) -> [Range<Int64>] {
     let end = streams.compactMap(\.record.sent.last).max() ?? 0
     return cuts.indices.map { cut in
       let next = cut + 1 < cuts.count ? cuts[cut + 1].began : max(end, cuts[cut].done)
-      return cuts[cut].began..<max(next, cuts[cut].began)
+      return cuts[cut].began..<max(untilUndone ? min(next, cuts[cut].undone) : next, cuts[cut].began)
     }
   }
 }
@@ -224,6 +226,7 @@ public final class RepairTrial {
           try? undo(kind, at: place)
           throw error
         }
+        run.cuts[number].undone = lab_now()
         try undo(kind, at: place)
         let next = Double(run.cuts[number].began) / 1e9 + kind.period
         try requireWhole()

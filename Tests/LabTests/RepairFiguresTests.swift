@@ -93,6 +93,14 @@ import Testing
     #expect(document?["missed"] as? Int == 0)
   }
 
+  @Test func `what comes after a failure is undone counts with us and not with a peer`() {
+    var run = run
+    run.cuts[0].undone = 1_990_000_000
+    run.cuts[1].undone = 2_999_500_000
+    #expect(RepairFigures(run, stream: 0).losses == [40, 20])
+    #expect(RepairFigures(run, stream: 0, system: "babeld").losses == [40, 0])
+  }
+
   @Test func `a peer that repairs as fast, or that could not be measured, is not beaten`() {
     #expect(RepairReport.Comparison(peer: "p", kind: .silent, ours: 64, theirs: 64.1).isMet)
     #expect(!RepairReport.Comparison(peer: "p", kind: .silent, ours: 64, theirs: 64).isMet)
