@@ -95,7 +95,8 @@ public enum RepairPeer: String, CaseIterable, Sendable {
          ip ospf network point-to-point
          ip ospf hello-interval 1
          ip ospf dead-interval 4
-         ip ospf bfd 3 \(milliseconds) \(milliseconds)
+         ip ospf bfd
+         ip ospf bfd profile quick
 
         """
       }.joined()
@@ -108,7 +109,16 @@ public enum RepairPeer: String, CaseIterable, Sendable {
          network 10.93.0.0/24 area 0
 
         """
-      for (daemon, text) in [("zebra", ""), ("bfdd", ""), ("ospfd", interfaces + routing)] {
+      // `ip ospf bfd 3 10 10` is refused, and OSPF then goes by its own hellos: below 50 ms it takes a profile.
+      let detection = """
+        bfd
+         profile quick
+          detect-multiplier 3
+          receive-interval \(milliseconds)
+          transmit-interval \(milliseconds)
+
+        """
+      for (daemon, text) in [("zebra", ""), ("bfdd", detection), ("ospfd", interfaces + routing)] {
         try ("hostname r\n" + text).write(toFile: "\(folder)/\(daemon).conf", atomically: true, encoding: .utf8)
       }
       try run(["chown", "-R", "frr:frrvty", folder])

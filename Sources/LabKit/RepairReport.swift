@@ -81,6 +81,8 @@ public struct RepairReport: Sendable {
   public var figures: [RepairFigures] = []
   /// Peers' medians beside ours.
   public var comparisons: [Comparison] = []
+  /// Of kinds that could not be measured to their end, why.
+  public var failures: [String] = []
 
   public init() {}
 
@@ -105,6 +107,7 @@ public struct RepairReport: Sendable {
 
   public var missed: Int {
     figures.count { $0.system == RepairFigures.ours && !$0.verdict.isMet } + comparisons.count { !$0.isMet }
+      + failures.count
   }
 
   public func json() throws -> String {
@@ -113,7 +116,7 @@ public struct RepairReport: Sendable {
       "peers": comparisons.map {
         ["peer": $0.peer, "failure": $0.kind.rawValue, "ours": $0.ours, "theirs": $0.theirs, "met": $0.isMet]
       },
-      "missed": missed,
+      "failures": failures, "missed": missed,
     ]
     let bytes = try JSONSerialization.data(withJSONObject: document, options: [.sortedKeys, .prettyPrinted])
     return String(decoding: bytes, as: UTF8.self)
