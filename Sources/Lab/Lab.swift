@@ -24,6 +24,7 @@ import LabKit
                                           F: authority (both ways), components; T, K and F are repeatable
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
+      authorities                         several MAs, some or all killed: what the others' channels lose
       hellos [--ports N] [--seconds S]    processor time of a component with N ports, all of them links
       calm [--minutes M] [--stops] [--topology T]
                                           links called down while other processes load every core, with --stops also while
@@ -66,6 +67,7 @@ import LabKit
     case "repair": return try repair(options)
     case "soak": return try soak(options)
     case "idle": return try idle(options)
+    case "authorities": return try authorities(options)
     case "hellos": return try hellos(options)
     case "calm": return try calm(options)
     case "storm": return try storm(options)
