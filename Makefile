@@ -6,7 +6,7 @@
 #   make test             everything, at most 15 minutes (root)
 #   make test-unit        what needs no root, 2 minutes
 #   make soak             the long runs
-#   make bench            measurements beside peers that are installed
+#   make bench [CUTS=N]   measurements beside peers that are installed; N failures of each kind
 #   make install DESTDIR= the binary and its personalities' links
 #   make clean
 BOARD ?= x86_64
@@ -15,6 +15,8 @@ include board/$(BOARD)/board.mk
 SWIFT ?= swift
 PREFIX ?= /usr
 LAB_ARGUMENTS ?=
+# Failures of each kind in `make bench`; from 50 on in a grid and between components too.
+CUTS ?= 10
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell \
   git diff --quiet HEAD -- Sources Package.swift 2>/dev/null || echo -dirty)
 OBJCOPY := $(shell command -v llvm-objcopy || echo "$$(dirname "$$(readlink -f "$$(command -v $(SWIFT))")")/llvm-objcopy")
@@ -82,7 +84,8 @@ lab: binary lab-tool
 bench: binary
 	@board/setup bench
 	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab $(HOST_FLAGS)
-	@.build-lab/release/Lab bench --binary $(OUTPUT)/lifeline $(LAB_ARGUMENTS)
+	@.build-lab/release/Lab bench --binary $(OUTPUT)/lifeline --cuts $(CUTS) --svg build/repair.svg --json build/repair.json \
+	  $(LAB_ARGUMENTS)
 
 soak: binary lab-tool host-build
 	@board/setup test

@@ -78,6 +78,7 @@ let host: [Target] = [
   .executableTarget(
     name: "Lab", dependencies: ["LabKit", "CLab", "Core", "Simulator"], swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium")]),
+  .testTarget(name: "LabTests", dependencies: ["LabKit"], swiftSettings: settings),
   .testTarget(name: "SystemTests", dependencies: ["LabKit"], swiftSettings: settings),
   .target(
     name: "TestSupport", dependencies: ["Core", "Crypto"], path: "Tests/TestSupport", swiftSettings: settings),

@@ -1,9 +1,18 @@
 // `lab bench`: the bearer beside fastd, the fastest userland tunnel of its kind, in one sitting: the networks are built one
-// after the other, in turn, and each figure is the median of its runs. Compare ratios, not absolute figures of two days: the ratios are what is judged (BearerFigures.judge).
+// after the other, in turn, and each figure is the median of its runs. Compare ratios, not absolute figures of two days: the
+// ratios are what is judged (BearerFigures.judge). Then what failures cost, beside systems that repair routes (Repair.swift).
 
 import CLab
 import Foundation
 import LabKit
+
+func bench(_ options: Options) throws -> Int32 {
+  let parts = options.all("part")
+  var result: Int32 = 0
+  if parts.isEmpty || parts.contains("bearer") { result = max(result, try Bench(options).run()) }
+  if parts.isEmpty || parts.contains("repair") { result = max(result, try RepairSitting(bench: options).run()) }
+  return result
+}
 
 struct Bench {
   private let binary: String

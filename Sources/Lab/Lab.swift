@@ -11,10 +11,24 @@ import LabKit
       up [--topology T] [--wires]         a network that stays up until Enter or Ctrl-C
       check T [--order O] [--interval S]  start, authenticate, ping, restart; prints figures
                                           O: ascending, descending, ma-last, shuffle:SEED; repeatable
-      bench [--runs N] [--seconds S] [--hops N] [--only lifeline|fastd]
-                                          throughput, small packets, round trips and processor time beside fastd
+      bench [--runs N] [--seconds S] [--hops N] [--only lifeline|fastd] [--part bearer|repair] [--cuts N]
+                                          throughput, small packets, round trips and processor time beside fastd; then
+                                          `repair` with 10 cuts a kind on ring:6 between the MA and a component, beside
+                                          the peers that are installed (from --cuts 50 on: all that `repair` does)
+      repair [--topology T] [--kind K] [--cuts N] [--flow F] [--protected] [--unprotected] [--svg FILE] [--json FILE]
+                                          what failures cost a 1 kHz stream, against the limits; by default everything:
+                                          ring:6 and grid:5x5, 50 cuts a kind
+                                          K: carrier, silent, one-way-out, one-way-back, large, killed, frozen, grey
+                                          --peers N: also N cuts of each peer that is installed, on the ring; --peer P:
+                                          of those alone whose name contains P
+                                          F: authority (both ways), components; T, K and F are repeatable
       soak [--minutes M] [--topology T]   traffic and restarts; memory must stay flat
       idle [--seconds S]                  processor time of a component with four ports and nothing to do
+      authorities                         several MAs, some or all killed: what the others' channels lose
+      hellos [--ports N] [--seconds S]    processor time of a component with N ports, all of them links
+      calm [--minutes M] [--stops] [--topology T]
+                                          links called down while other processes load every core, with --stops also while
+                                          a node is stopped for 35 ms every second: 0
       storm [--frames N] [--seed N] [--rounds N]
                                           random, mutated and forged frames on a port of a running node
       simulate [--topology T] [--nodes N] [--seed S] [--faults none|light|heavy] [--seconds V] [--talk]
@@ -24,7 +38,7 @@ import LabKit
                                           so many random schedules of faults, from seed S on, on all cores
       sweep [--check]                     removes (or only reports) what killed runs have left
       jump PROGRAM ARGUMENT...            runs a program with a wall clock that jumps by years at each reading
-    T: chain:N, ring:N, grid:WxH, mesh, figure4, figure5
+    T: chain:N, ring:N, grid:WxH, star:N, mesh, figure4, figure5
     """
 
   static func main() {
@@ -54,9 +68,13 @@ import LabKit
     case "demo": return try Demo(options).run()
     case "up": return try keepUp(options)
     case "check": return try check(options)
-    case "bench": return try Bench(options).run()
+    case "bench": return try bench(options)
+    case "repair": return try repair(options)
     case "soak": return try soak(options)
     case "idle": return try idle(options)
+    case "authorities": return try authorities(options)
+    case "hellos": return try hellos(options)
+    case "calm": return try calm(options)
     case "storm": return try storm(options)
     case "sweep": return try sweep(options)
     case "simulate": return try simulate(options)
@@ -89,7 +107,9 @@ struct Options {
   let command: String
   private(set) var words: [String] = []
   private var values: [(name: String, value: String)] = []
-  private static let flags = ["wires", "check", "keep", "verbose", "talk", "keep-going"]
+  private static let flags = [
+    "wires", "check", "keep", "verbose", "talk", "keep-going", "protected", "unprotected", "stops",
+  ]
 
   init(_ arguments: [String]) throws {
     let asksForHelp = arguments.contains("--help") || arguments.contains("-h")

@@ -76,6 +76,24 @@ extension LabNode {
     return flat
   }
 
+  /// On an authority: the nodes of its present route to a member, itself left out; empty when there is none.
+  public func route(to name: String) throws -> [String] {
+    struct Route: Decodable {
+      var node: String
+      var path: [String]
+    }
+    return try decode([Route].self, "routes").first { $0.node == name }?.path ?? []
+  }
+
+  /// The hello intervals, ms, of this node's links that are up.
+  public func helloIntervals() throws -> [Int] {
+    struct Neighbour: Decodable {
+      var state: String
+      var intervalMilliseconds: Int
+    }
+    return try decode([Neighbour].self, "neighbours").filter { $0.state == "up" }.map(\.intervalMilliseconds)
+  }
+
   /// The links this node knows, each once.
   public func knownLinks() throws -> Set<LinkEntry> {
     let text = try control(["links"], json: true).output

@@ -2,65 +2,7 @@
 
 import Foundation
 
-/// Which way a wire loses frames.
-public enum CutDirection: Sendable {
-  case both, fromAToB, fromBToA
-}
-
 extension Laboratory {
-  /// The number of the link between two nodes.
-  public func link(between a: Int, _ b: Int) throws -> Int {
-    guard let number = topology.links.firstIndex(where: { ($0.a, $0.b) == (a, b) || ($0.a, $0.b) == (b, a) }) else {
-      throw LabError.usage("no link joins nodes \(a) and \(b)")
-    }
-    return number
-  }
-
-  /// Loses every frame on a link while both ends keep their carrier. Needs wires.
-  public func cutSilently(_ link: Int, _ direction: CutDirection = .both) throws {
-    try requireWires()
-    let (a, b, _) = wire(link)
-    switch direction {
-    case .both:
-      try run(["ip", "-n", wireNamespace, "link", "set", a, "nomaster"])
-    case .fromAToB, .fromBToA:
-      let from = direction == .fromAToB ? a : b
-      try run(
-        ["nft", "-f", "-"], in: wireNamespace,
-        input: """
-          table bridge cut\(link) {
-            chain forward { type filter hook forward priority 0; iifname "\(from)" drop; }
-          }
-          """)
-    }
-  }
-
-  /// Undoes `cutSilently`.
-  public func mend(_ link: Int) throws {
-    try requireWires()
-    let (a, _, bridge) = wire(link)
-    try run(["ip", "-n", wireNamespace, "link", "set", a, "master", bridge])
-    try run(["nft", "delete", "table", "bridge", "cut\(link)"], in: wireNamespace, tolerant: true)
-  }
-
-  private func requireWires() throws(LabError) {
-    guard options.linkStyle == .wires else { throw .usage("silent cuts need a laboratory with wires") }
-  }
-
-  /// Takes the carrier away at both ends (or, with direct links, takes end A down, which end B sees as lost carrier).
-  public func setCarrier(_ link: Int, up: Bool) throws {
-    let word = up ? "up" : "down"
-    switch options.linkStyle {
-    case .wires:
-      let (a, b, _) = wire(link)
-      try run(
-        ["ip", "-n", wireNamespace, "-batch", "-"], input: "link set \(a) \(word)\nlink set \(b) \(word)\n")
-    case .direct:
-      let end = linkEnds[link].a
-      try run(["ip", "-n", nodes[end.node].namespace, "link", "set", end.interface, word])
-    }
-  }
-
   /// Bytes that each link has carried so far, both ways together.
   public func carriedBytes() throws -> [Int] {
     var counts: [Int] = []

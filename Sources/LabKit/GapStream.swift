@@ -1,5 +1,6 @@
-// How long is a repair? A stream of one small datagram a millisecond, and the longest time in which none arrived.
+// How long is a repair? A stream of one datagram a millisecond, each stamped as it leaves and as it arrives.
 
+import CLab
 import Foundation
 
 /// What happened to a stream.
@@ -13,92 +14,139 @@ public struct GapResult: Sendable {
   /// Whether datagrams still arrived in the stream's last half second.
   public var endedAlive = false
   public var lost: Int { sent - received }
+
+  public init() {}
+
+  init(_ record: StreamRecord, period: Int64) {
+    guard let begin = record.sent.first, let end = record.sent.last else { return }
+    sent = record.sent.count
+    let times = record.arrivals.map(\.time)
+    received = Set(record.arrivals.map(\.number)).count
+    duplicates = times.count - received
+    let gap = zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? (times.isEmpty ? end - begin : 0)
+    longestGap = max(0, StreamRecord.milliseconds(gap - period))
+    endedAlive = times.last.map { end - $0 < 500_000_000 } ?? false
+  }
+}
+
+/// The sizes and the pace of a stream's datagrams.
+public struct StreamShape: Sendable, Equatable {
+  /// Bytes of payload, at least 8.
+  public var size = 64
+  /// Every so many datagrams one is of `largeSize` instead; 0: none.
+  public var largeEvery = 0
+  public var largeSize = 1200
+  /// Seconds between two.
+  public var period = 0.001
+
+  public init(size: Int = 64, largeEvery: Int = 0) {
+    self.size = size
+    self.largeEvery = largeEvery
+  }
+
+  /// Bits a second of IPv4 packets.
+  public var rate: Double {
+    let large = largeEvery > 0 ? 1 / Double(largeEvery) : 0
+    return (Double(size + 28) * (1 - large) + Double(largeSize + 28) * large) * 8 / period
+  }
 }
 
 /// A 1 kHz UDP stream from one namespace to an address in another. Starts at once; ends with `finish`.
 public final class GapStream: @unchecked Sendable {
-  private static let period = 0.001
+  /// Above the nodes, which run under SCHED_FIFO 1.
+  private static let priority: Int32 = 50
+  /// An hour; room that is not used takes no memory.
+  private static let capacity = 3_600_000
+  /// What is under way when the sender ends has so long to arrive, ns.
+  private static let grace: Int64 = 300_000_000
+
   private let sender: Descriptor
   private let receiver: Descriptor
   private let target: IPAddress
   private let port: UInt16
-  private let size: Int
-  private let lock = NSLock()
-  private var shouldEnd = false
-  private var lastSent = 0.0
-  private var result = GapResult()
-  private let ended = DispatchGroup()
+  private let shape: StreamShape
+  private let sent = UnsafeMutablePointer<Int64>(zeroed: capacity)
+  private let arrivals = UnsafeMutablePointer<lab_arrival>(zeroed: 2 * capacity)
+  /// How many were sent, and how many arrived.
+  private let counts = UnsafeMutablePointer<Int>(zeroed: 2)
+  /// The sender's end, and the receiver's.
+  private let ends = UnsafeMutablePointer<Int32>(zeroed: 2)
+  private let senderEnded = DispatchGroup()
+  private let receiverEnded = DispatchGroup()
 
-  /// - Parameter size: bytes of payload, at least 8.
-  public init(from source: String, to target: IPAddress, in destination: String, port: UInt16 = 7777, size: Int = 64)
-    throws
-  {
+  public init(
+    from source: String, to target: IPAddress, in destination: String, port: UInt16 = 7777,
+    shape: StreamShape = .init()
+  ) throws {
     self.target = target
     self.port = port
-    self.size = max(8, size)
+    self.shape = shape
     sender = try udpSocket(in: source, isIPv6: target.isIPv6)
     receiver = try udpSocket(in: destination, isIPv6: target.isIPv6, port: port)
-    var patience = timeval(tv_sec: 0, tv_usec: 100_000)
-    setsockopt(receiver.number, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-    for body in [send, receive] {
-      ended.enter()
-      let thread = Thread {
-        body()
-        self.ended.leave()
+    run(receiverEnded) { [self] in
+      lab_receive_stamped(receiver.number, arrivals, 2 * Self.capacity, counts + 1, ends + 1)
+    }
+    run(senderEnded) { [self] in
+      var pace = lab_pace(
+        period: Int64(shape.period * 1e9), bytes: max(8, shape.size), large_every: shape.largeEvery,
+        large_bytes: max(8, shape.largeSize))
+      target.withSocketAddress(port: port) {
+        lab_send_paced(sender.number, $0, $1, &pace, sent, Self.capacity, counts, ends)
       }
-      thread.start()
     }
   }
 
-  private var isEnding: Bool { lock.withLock { shouldEnd } }
-
-  private func send() {
-    var number: UInt64 = 0
-    var next = now()
-    var payload = [UInt8](repeating: 0x5a, count: size)
-    while !isEnding {
-      withUnsafeBytes(of: number.bigEndian) { payload.replaceSubrange(0..<8, with: $0) }
-      _ = target.withSocketAddress(port: port) { sendto(sender.number, payload, payload.count, 0, $0, $1) }
-      number += 1
-      next += Self.period
-      let rest = next - now()
-      if rest > 0 { usleep(UInt32(rest * 1e6)) }
-    }
-    lock.withLock {
-      result.sent = Int(number)
-      lastSent = now()
-    }
+  /// - Parameter size: bytes of payload, at least 8.
+  public convenience init(
+    from source: String, to target: IPAddress, in destination: String, port: UInt16 = 7777, size: Int
+  ) throws {
+    try self.init(from: source, to: target, in: destination, port: port, shape: StreamShape(size: size))
   }
 
-  private func receive() {
-    var seen: Set<UInt64> = []
-    var buffer = [UInt8](repeating: 0, count: 2048)
-    var last = 0.0
-    var gap = 0.0
-    var duplicates = 0
-    var graceEnds = Double.infinity
-    while now() < graceEnds {
-      if graceEnds == .infinity && isEnding { graceEnds = now() + 0.3 }
-      let count = recv(receiver.number, &buffer, buffer.count, 0)
-      guard count >= 8 else { continue }
-      let time = now()
-      if last > 0 { gap = max(gap, time - last) }
-      last = time
-      let number = buffer[0..<8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-      if !seen.insert(number).inserted { duplicates += 1 }
-    }
-    lock.withLock {
-      result.received = seen.count
-      result.duplicates = duplicates
-      result.longestGap = max(0, (gap - Self.period) * 1000)
-      result.endedAlive = last > 0 && graceEnds - 0.3 - last < 0.5
-    }
+  deinit {
+    free(sent)
+    free(arrivals)
+    free(counts)
+    free(ends)
+  }
+
+  private func run(_ group: DispatchGroup, _ body: @escaping @Sendable () -> Void) {
+    group.enter()
+    Thread {
+      // Without the right to it the stream is less even, which `StreamRecord.longestPause` shows.
+      _ = lab_real_time(Self.priority)
+      body()
+      group.leave()
+    }.start()
+  }
+
+  /// Datagrams that have arrived so far.
+  public var arrivedCount: Int { lab_count(counts + 1) }
+
+  private func end() {
+    lab_set(ends)
+    senderEnded.wait()
+    lab_sleep_until(lab_now() + Self.grace)
+    lab_set(ends + 1)
+    receiverEnded.wait()
   }
 
   /// Ends the stream and waits for both of its threads.
-  public func finish() -> GapResult {
-    lock.withLock { shouldEnd = true }
-    ended.wait()
-    return lock.withLock { result }
+  public func record() -> StreamRecord {
+    end()
+    return StreamRecord(
+      sent: (0..<lab_count(counts)).map { sent[$0] },
+      arrivals: (0..<lab_count(counts + 1)).map { .init(time: arrivals[$0].time, number: Int(arrivals[$0].number)) })
+  }
+
+  /// The same, in short.
+  public func finish() -> GapResult { GapResult(record(), period: Int64(shape.period * 1e9)) }
+}
+
+extension UnsafeMutablePointer {
+  /// Memory that is 0; released with `free`.
+  fileprivate init(zeroed count: Int) {
+    guard let room = calloc(count, MemoryLayout<Pointee>.stride) else { fatalError("no memory for a stream") }
+    self = room.bindMemory(to: Pointee.self, capacity: count)
   }
 }

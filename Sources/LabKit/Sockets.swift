@@ -76,3 +76,8 @@ public func udpSocket(in namespace: String, isIPv6: Bool, port: UInt16 = 0) thro
     return socket
   }
 }
+
+/// A packet socket that sends and hears every frame on an interface of the calling thread's namespace.
+public func packetSocket(on interface: String) throws(LabError) -> Descriptor {
+  try Descriptor(lab_packet_socket(interface, 0), "packet socket on \(interface)")
+}

@@ -47,6 +47,11 @@ public struct Topology: Sendable, Equatable {
     return Topology(name: "grid:\(width)x\(height)", nodeCount: width * height, links: links)
   }
 
+  /// A component with n links, its hub: to the authority and to n - 1 others, which have no other.
+  public static func star(_ n: Int) -> Topology {
+    Topology(name: "star:\(n)", nodeCount: n + 1, links: [Link(0, 1)] + (1..<max(1, n)).map { Link(1, $0 + 1) })
+  }
+
   /// The demo's mesh: an authority and eight components, every one with at least two ways to the authority.
   public static let mesh = Topology(
     name: "mesh", nodeCount: 9,
@@ -61,7 +66,7 @@ public struct Topology: Sendable, Equatable {
   public static let figure4 = Topology(
     name: "figure4", nodeCount: 4, links: [Link(0, 1), Link(1, 2), Link(1, 3), Link(2, 3)])
 
-  /// `chain:17`, `chain17`, `ring:6`, `grid:5x5`, `grid5x5`, `mesh`, `figure4`, `figure5`.
+  /// `chain:17`, `chain17`, `ring:6`, `grid:5x5`, `grid5x5`, `star:8`, `mesh`, `figure4`, `figure5`.
   public init(parsing text: String) throws(LabError) {
     let kind = String(text.prefix { $0.isLetter })
     let words = text.dropFirst(kind.count).drop { $0 == ":" }.split(separator: "x", omittingEmptySubsequences: false)
@@ -73,16 +78,22 @@ public struct Topology: Sendable, Equatable {
     case ("figure", 1) where first == 5: self = .figure5
     case ("chain", 1) where (2...256).contains(first): self = .chain(first)
     case ("ring", 1) where (3...256).contains(first): self = .ring(first)
+    case ("star", 1) where (2...64).contains(first): self = .star(first)
     case ("grid", 2) where first > 0 && second > 0 && (2...256).contains(first * second): self = .grid(first, second)
-    default: throw .usage("no topology '\(text)': chain:N, ring:N, grid:WxH (2 to 256 nodes), mesh, figure4, figure5")
+    default:
+      throw .usage(
+        "no topology '\(text)': chain:N, ring:N, grid:WxH (2 to 256 nodes), star:N (2 to 64), mesh, figure4, figure5")
     }
   }
 
   /// Hops from the authority to each node; nil where no path leads.
-  public var hopsFromAuthority: [Int?] {
+  public var hopsFromAuthority: [Int?] { hops(from: 0) }
+
+  /// Hops from a node to each; nil where no path leads.
+  public func hops(from start: Int) -> [Int?] {
     var hops = [Int?](repeating: nil, count: nodeCount)
-    var frontier = [0]
-    hops[0] = 0
+    var frontier = [start]
+    hops[start] = 0
     while let node = frontier.first {
       frontier.removeFirst()
       for link in links where link.a == node || link.b == node {

@@ -21,6 +21,37 @@ int lab_packet_rate(
     const char *from, const char *out, const char *to, const char *in, size_t frame_bytes, int milliseconds,
     double *frames_a_second);
 
+/// The calling thread runs under SCHED_FIFO from now on.
+int lab_real_time(int priority);
+/// And as usual again.
+void lab_normal_time(void);
+/// Nanoseconds of the monotonic clock, and a sleep until then that no signal shortens.
+int64_t lab_now(void);
+void lab_sleep_until(int64_t when);
+
+/// How a stream is paced: a datagram every `period` ns, of `bytes`; every `large_every`th (0: none) of `large_bytes`.
+struct lab_pace {
+  int64_t period;
+  size_t bytes, large_every, large_bytes;
+};
+struct lab_arrival {
+  /// Nanoseconds of the monotonic clock.
+  int64_t time;
+  uint64_t number;
+};
+/// Sends datagrams numbered from 0 (8 bytes, big-endian, then padding) on absolute deadlines until `ended` is set or
+/// `capacity` are sent; sent[n] is when the n-th left, `count` grows as they do.
+void lab_send_paced(
+    int fd, const void *address, uint32_t address_bytes, const struct lab_pace *pace, int64_t *sent, size_t capacity,
+    size_t *count, const int *ended);
+/// Stamps what arrives until `ended` is set or there is no room; `count` grows with it.
+void lab_receive_stamped(int fd, struct lab_arrival *arrivals, size_t capacity, size_t *count, const int *ended);
+/// Stops a process and lets it go on `pause` ns later, from a thread above the nodes; returns how long it was stopped, ns.
+int64_t lab_stop_for(pid_t pid, int64_t pause);
+/// Sets a flag, and reads a counter, that another thread uses.
+void lab_set(int *flag);
+size_t lab_count(const size_t *count);
+
 /// Starts `argv` (looked up in PATH) in a process group of its own, with no descriptor above 2 and every signal as at
 /// start-up. Returns the process's number.
 int lab_spawn(char *const argv[], char *const environment[], int in, int out, int error);

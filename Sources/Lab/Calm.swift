@@ -1,0 +1,54 @@
+// `lab calm`: no link goes down that is not down. And `lab hellos`: what they cost a component with many ports.
+
+import Foundation
+import LabKit
+
+func calm(_ options: Options) throws -> Int32 {
+  let minutes = try options.number("minutes", default: 60)
+  let seed = UInt64(try options.number("seed", default: 1))
+  let laboratory = try Laboratory(try options.topology(default: .ring(6)), binary: options.binary)
+  defer { for thing in laboratory.close() { Lab.write("lab: left behind: \(thing)\n") } }
+  try laboratory.provisionAll()
+  var trial = try Trial(laboratory)
+  try trial.start(.ascending)
+  try pause(1)
+  let figures = try CalmTrial(laboratory, seed: seed).run(
+    seconds: minutes * 60, load: true, stops: options.flag("stops"))
+  print(
+    String(
+      format: "%@, every core busy for %.1f minutes, %d stops of 35 ms (longest %.1f ms), seed %d: "
+        + "%d links called down, %d late turns", laboratory.topology.name, minutes, figures.stops,
+      figures.longestStop, seed, figures.linksDown, figures.lateTurns))
+  for line in figures.lines.prefix(20) { print("  \(line)") }
+  if !figures.isConclusive { print("  a stop lasted as long as a link may be silent: this says nothing of the links") }
+  return figures.linksDown == 0 && figures.lines.isEmpty && figures.isConclusive ? 0 : 1
+}
+
+func hellos(_ options: Options) throws -> Int32 {
+  let seconds = try options.number("seconds", default: 30)
+  let counts = options.all("ports").compactMap { Int($0) }
+  var missed = 0
+  for ports in counts.isEmpty ? [8, 16, 48] : counts {
+    let laboratory = try Laboratory(try Topology(parsing: "star:\(ports)"), binary: options.binary)
+    defer { for thing in laboratory.close() { Lab.write("lab: left behind: \(thing)\n") } }
+    try laboratory.provisionAll()
+    var trial = try Trial(laboratory)
+    try trial.start(.ascending, limit: 30)
+    try pause(min(5, seconds))
+    let hub = laboratory.nodes[1]
+    let before = hub.figures?.processorSeconds ?? .nan
+    let begun = now()
+    try pause(seconds)
+    let share = ((hub.figures?.processorSeconds ?? .nan) - before) / (now() - begun) * 100
+    let intervals = try hub.helloIntervals()
+    let limit = Double(ports) / 8
+    let isMet = share <= limit && intervals.count == ports
+    if !isMet { missed += 1 }
+    print(
+      String(
+        format: "%@ %d ports, %d links up, hellos every %d to %d ms: %.2f %% of a core in %.0f s, %.2f %% for 8 ports "
+          + "(limit 1), %d KiB resident", isMet ? "ok    " : "MISSED", ports, intervals.count, intervals.min() ?? 0,
+        intervals.max() ?? 0, share, seconds, share / limit, hub.figures?.residentKiB ?? 0))
+  }
+  return missed == 0 ? 0 : 1
+}
