@@ -76,7 +76,7 @@ let host: [Target] = [
   .target(name: "CLab"),
   module("LabKit", ["CLab"]),
   .executableTarget(
-    name: "Lab", dependencies: ["LabKit", "CLab", "Core", "Simulator"], swiftSettings: settings,
+    name: "Lab", dependencies: ["LabKit", "CLab", "Core", "Topology", "Simulator"], swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium")]),
   .testTarget(name: "LabTests", dependencies: ["LabKit"], swiftSettings: settings),
   .testTarget(name: "SystemTests", dependencies: ["LabKit"], swiftSettings: settings),

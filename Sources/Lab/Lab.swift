@@ -36,6 +36,9 @@ import LabKit
                                           T here also: random:N,LINKS, star:N, star-of-rings:RxN, fat-tree:K, zoo:NAME
       simulate --schedules N [--seed S] [--nodes N] [--faults F] [--seconds V] [--workers W] [--keep-going]
                                           so many random schedules of faults, from seed S on, on all cores
+      paths [--grid WxH] [--root corner|centre] [--random N,L] [--costs C] [--events N] [--seed S] [--check]
+                                          what a link event costs an authority, and how it grows (--check: judged
+                                          figures only); no root needed; build it with -c release
       sweep [--check]                     removes (or only reports) what killed runs have left
       jump PROGRAM ARGUMENT...            runs a program with a wall clock that jumps by years at each reading
     T: chain:N, ring:N, grid:WxH, star:N, mesh, figure4, figure5
@@ -78,6 +81,7 @@ import LabKit
     case "storm": return try storm(options)
     case "sweep": return try sweep(options)
     case "simulate": return try simulate(options)
+    case "paths": return try PathsBench(options).run()
     case "serve-page":
       // Used by the demo where there is no other web server.
       try servePage(options.value("page") ?? "", in: options.words.first ?? "")

@@ -209,7 +209,8 @@ struct DetourPlan {
     isStale = false
     while chains.count < links.linkSlots { chains.append(-1) }
     if !journal.isEmpty {
-      for index in detours.indices where !detours[index].isFree { check(index, links, labels) }
+      for index in detours.indices where !detours[index].isFree { check(index, links) }
+      improve(links)
       journal.clear()
     }
     for link in 0..<links.linkSlots {
@@ -231,7 +232,7 @@ struct DetourPlan {
   }
 
   /// What happened to the links concerns this detour.
-  mutating func check(_ index: Int, _ links: LinkTable, _ labels: [PathLabel]) {
+  mutating func check(_ index: Int, _ links: LinkTable) {
     var (isBroken, isOther) = (false, false)
     let (first, second) = (Int(detours[index].firstLink), Int(detours[index].secondLink))
     if journal.superseded.contains(first) || second >= 0 && journal.superseded.contains(second) {
@@ -250,23 +251,33 @@ struct DetourPlan {
     }
     if journal.changed.contains(first) || second >= 0 && journal.changed.contains(second) { isOther = true }
     if isOther { refresh(index, links) }
-    guard detours[index].references > 0, !detours[index].isBroken else { return }
-    if isOther || canBeBetter(index, links, labels) { want(index, DetourPlan.improve) }
+    if isOther || detours[index].isRefused { want(index, DetourPlan.improve) }
   }
 
-  func canBeBetter(_ index: Int, _ links: LinkTable, _ labels: [PathLabel]) -> Bool {
-    if journal.isOverflowing { return true }
-    let detour = detours[index]
-    if detour.hops.isEmpty || detour.risks > 0 { return !journal.better.isEmpty || detour.isRefused }
-    let (a, b) = (labels[Int(detour.near)].weight, labels[Int(detour.far)].weight)
-    for link in journal.better {
-      let (x, y) = (labels[links.to(2 * Int(link))].weight, labels[links.to(2 * Int(link) + 1)].weight)
-      let there = UInt64(RouteSearch.difference(a, x)) + UInt64(RouteSearch.difference(y, b))
-      let back = UInt64(RouteSearch.difference(a, y)) + UInt64(RouteSearch.difference(x, b))
-      if min(there, back) + UInt64(links.arcs[2 * Int(link)].cost) < UInt64(detour.cost) { return true }
+  /// New and better links: what could be shorter over one of them. The distances from its ends tell.
+  mutating func improve(_ links: LinkTable) {
+    if journal.better.isEmpty && !journal.isOverflowing { return }
+    var radius: UInt64 = 0
+    for index in detours.indices where isInNeed(index) {
+      if isUnlimited(index) || journal.isOverflowing { want(index, DetourPlan.improve) }
+      radius = max(radius, UInt64(detours[index].cost))
     }
-    return false
+    if journal.isOverflowing { return }
+    for link in journal.better where links.isUsable(Int(link)) {
+      let bounds = search.spread(from: Int(link), radius: radius, links)
+      let cost = UInt64(links.arcs[2 * Int(link)].cost)
+      for index in detours.indices where isInNeed(index) {
+        let (near, far) = (Int(detours[index].near), Int(detours[index].far))
+        let least = search.distance(near, far, over: bounds) &+ cost
+        if least < UInt64(detours[index].cost) { want(index, DetourPlan.improve) }
+      }
+    }
   }
+
+  private func isInNeed(_ index: Int) -> Bool { !detours[index].isFree && detours[index].references > 0 }
+
+  /// Any new way would do, or one without risks may be there now.
+  private func isUnlimited(_ index: Int) -> Bool { detours[index].hops.isEmpty || detours[index].risks > 0 }
 
   /// Cost, frame size and risks of the way as the links are now.
   mutating func refresh(_ index: Int, _ links: LinkTable) {

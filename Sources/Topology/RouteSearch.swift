@@ -34,6 +34,7 @@ struct RouteSearch {
   var places: [Int32] = []
   var stamp: UInt32 = 0
   var heap = SearchHeap()
+  var backHeap = SearchHeap()
   var sequence: UInt64 = 0
 
   // How many of the ways in use pass each link, risk group and inner node.

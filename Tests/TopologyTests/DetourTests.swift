@@ -258,7 +258,7 @@ import Topology
     network.install(in: &graph)
     var absent: Set<Int> = []
     var before = Array(repeating: DetourTable(), count: count)
-    for round in 0..<40 {
+    for round in 0..<25 {
       let named = graph.settleAll(budget: 40)
       let note = "seed \(seed), round \(round)"
       _ = check(network, graph, absent: absent, note)
