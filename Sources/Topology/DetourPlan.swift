@@ -160,11 +160,13 @@ struct DetourPlan {
           DetourHead(
             egress: detour.farEgress, onward: detour.farOnward, first: last.ingress, label: last.backLabel,
             frameSize: detour.frameSize))
-        table.steps.append(DetourStep(ingress: last.ingress, label: last.label, egress: 0, next: detour.farEgress))
+        table.steps.append(
+          DetourStep(ingress: last.ingress, label: last.label, egress: 0, next: detour.farEgress))
       }
       for i in detour.hops.indices.dropLast() where detour.hops[i].node == this {
         let (come, go) = (detour.hops[i], detour.hops[i + 1])
-        table.steps.append(DetourStep(ingress: come.ingress, label: come.label, egress: go.egress, next: go.label))
+        table.steps.append(
+          DetourStep(ingress: come.ingress, label: come.label, egress: go.egress, next: go.label))
         table.steps.append(
           DetourStep(ingress: go.egress, label: go.backLabel, egress: come.ingress, next: come.backLabel))
       }

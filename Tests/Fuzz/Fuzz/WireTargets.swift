@@ -105,16 +105,20 @@ private func fuzzAdvertisements(_ input: UnsafeBufferPointer<UInt8>) {
     let choice = choices.u8()
     if choice & 1 == 1 { _ = graph.recompute() }
     if choice & 2 == 2 { _ = graph.nextAlternates(budget: Int(choice)) }
+    if choice & 4 == 4 { _ = graph.nextDetours(budget: Int(choice)) }
+    if choice & 24 == 24 { graph.ageDetours() }
     if choices.u8() & 7 == 7 { graph.remove(sender) }
   }
   _ = graph.recompute()
   while graph.hasPendingAlternates { _ = graph.nextAlternates(budget: 1_000) }
+  while graph.hasPendingDetours { _ = graph.nextDetours(budget: 1_000) }
   for i in 0..<8 as Range<UInt8> {
     let id = ComponentID(nonce(i))
     if let path = graph.path(to: id) {
       require(path.links.count <= 64, "a path has at most 64 links")
     }
     for path in graph.routes(to: id).paths { require(path.links.count <= 64, "an alternate has at most 64 links") }
+    for step in graph.detours(of: id).steps { require(step.label != 0, "a step has a label") }
     _ = graph.explain(to: id)
   }
 }
