@@ -89,6 +89,7 @@ bench: binary
 
 soak: binary lab-tool host-build
 	@board/setup test
+	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab $(HOST_FLAGS)
 	@board/test soak
 
 lint:

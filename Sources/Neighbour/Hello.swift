@@ -165,8 +165,7 @@ extension NeighbourEngine {
     let (index, counter) = try openHello(p, length: length, phase: head.phase, adjacency, at: now)
     let hello: HelloFrame
     do throws(WireError) {
-      var reader = ByteReader(UnsafeBufferPointer(start: p, count: count).span)
-      hello = try HelloFrame(decoding: &reader)
+      hello = try HelloFrame(decoding: p)
     } catch { throw refusal(of: error) }
 
     let keys = adjacency.pointee.keys

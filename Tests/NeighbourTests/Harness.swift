@@ -356,7 +356,7 @@ struct ByteReaderBox {
   }
 
   mutating func hello() throws -> HelloFrame {
-    var reader = ByteReader(bytes.span)
-    return try HelloFrame(decoding: &reader)
+    try #require(bytes.count >= HelloFrame.size)
+    return try bytes.withUnsafeBufferPointer { try HelloFrame(decoding: $0.baseAddress!) }
   }
 }

@@ -142,8 +142,8 @@ private func filled16(_ start: UInt8) -> Bytes16 {
       try check(
         hello.encode(), against: vectors[name], counter: counter, head: FrameHead(.hello, phase: phase), detour: 0,
         encryptedEnd: 13, taggedEnd: length)
-      var reader = ByteReader(vectors[name].span)
-      #expect(try HelloFrame(decoding: &reader) == hello)
+      let decoded = try vectors[name].withUnsafeBufferPointer { try HelloFrame(decoding: $0.baseAddress!) }
+      #expect(decoded == hello)
     }
   }
 
