@@ -120,7 +120,19 @@ public struct StoreContents {
   /// Goes on to the next epoch's descriptor.
   public mutating func adopt(_ next: NetworkDescriptor) throws(StoreError) {
     if !next.isSuccessor(of: descriptor) { throw .notASuccessor }
-    if role == .authority { authority.remember(descriptor) }
+    if role == .authority {
+      authority.remember(descriptor)
+      authority.proposal = nil
+      for i in authority.members.indices where next.isRevoked(authority.members[i].id) {
+        authority.members[i].state = .revoked
+      }
+    }
     descriptor = next
+    if role == .authority { reconsiderForgotten() }
+  }
+
+  /// The present descriptor with more signatures of it, for those who ask for it; nothing else may differ.
+  public mutating func adoptSignatures(of copy: NetworkDescriptor) {
+    if copy.proposalID == descriptor.proposalID, copy.signatures.count > descriptor.signatures.count { descriptor = copy }
   }
 }
