@@ -162,12 +162,20 @@ extension StoreContents {
     if role != .authority { throw .notAnAuthority }
     if name == self.name { throw .memberIsAuthority(name) }
     for entry in descriptor.authorities where entry.name == name { throw .memberIsAuthority(name) }
-    for i in authority.members.indices
-    where authority.members[i].state == .active && authority.members[i].name == name {
-      if let own = authorityIndex { authority.members[i].forgottenBy |= 1 << UInt16(own) }
-      authority.members[i].state = .forgotten
-      return authority.members[i]
+    guard let member = authority.member(named: name), member.state == .active else { throw .noSuchMember(name) }
+    return try forget(member.id)
+  }
+
+  /// The same for one of two that have the same name.
+  @discardableResult
+  public mutating func forget(_ id: ComponentID) throws(StoreError) -> Member {
+    if role != .authority { throw .notAnAuthority }
+    guard let i = authority.members.firstIndex(where: { $0.id == id && $0.state == .active }) else {
+      throw .notActive(id)
     }
-    throw .noSuchMember(name)
+    if descriptor.index(of: id) != nil { throw .memberIsAuthority(authority.members[i].name) }
+    if let own = authorityIndex { authority.members[i].forgottenBy |= 1 << UInt16(own) }
+    authority.members[i].state = .forgotten
+    return authority.members[i]
   }
 }

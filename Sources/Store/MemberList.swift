@@ -20,6 +20,14 @@ public enum MemberChange {
   /// Another authority has given it up; this one goes on serving it until as many have as it takes.
   case givenUpElsewhere(Member)
   case refused(MemberRefusal)
+
+  /// Whether the store has to be written.
+  public var isStored: Bool {
+    switch self {
+    case .unchanged, .refused: false
+    case .added, .replaced, .forgotten, .givenUpElsewhere: true
+    }
+  }
 }
 
 public enum MemberRefusal: Error, Equatable, CustomStringConvertible {
@@ -94,6 +102,7 @@ extension StoreContents {
     var after = self
     var changes: [MemberChange] = []
     for record in records { changes.append(after.take(record, from: teller)) }
+    if !changes.contains(where: { $0.isStored }) { return changes }
     do throws(StoreError) {
       _ = try after.encode()
       self = after
@@ -141,8 +150,9 @@ extension StoreContents {
       } else if known.certificate.issuer == certificate.issuer {
         if certificate.serial <= known.certificate.serial, !issuerHasLeft(known.certificate) { return false }
       } else if known.state == .active, !issuerHasLeft(known.certificate) {
-        // Two authorities may both have certified a third: either will do, and all settle on the lower index.
-        if certificate.role == .authority {
+        // Two authorities may both have certified a third, or a member whose issuer has left, under the name and address
+        // it had: either will do, and all settle on the lower index.
+        if certificate.role == .authority || certificate.commitment == known.certificate.commitment {
           if certificate.issuer > known.certificate.issuer { return false }
         } else {
           if certificate.serial < known.certificate.serial { return false }

@@ -151,3 +151,14 @@ extension StoreContents {
     return change
   }
 }
+
+extension AcceptPolicy {
+  /// Whether a proposal is agreed to: by its own ID, or by that of an authority it adds.
+  public func takes(_ proposal: NetworkDescriptor, after descriptor: NetworkDescriptor) -> Bool {
+    switch self {
+    case .list: false
+    case .all: true
+    case .only(let id, _): proposal.proposalID == id || (proposal.index(of: id) != nil && descriptor.index(of: id) == nil)
+    }
+  }
+}

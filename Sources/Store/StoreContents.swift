@@ -123,8 +123,14 @@ public struct StoreContents {
     if role == .authority {
       authority.remember(descriptor)
       authority.proposal = nil
-      for i in authority.members.indices where next.isRevoked(authority.members[i].id) {
-        authority.members[i].state = .revoked
+      for i in authority.members.indices {
+        let member = authority.members[i]
+        if next.isRevoked(member.id) {
+          authority.members[i].state = .revoked
+        } else if member.state == .active, member.certificate.role == .authority, next.index(of: member.id) == nil {
+          // An authority that has left is no member either: it enrolls anew if it is to be one.
+          authority.members[i].state = .forgotten
+        }
       }
     }
     descriptor = next
