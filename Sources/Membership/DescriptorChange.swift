@@ -30,7 +30,9 @@ extension NetworkDescriptor {
     for entry in authorities where !change.removed.contains(entry.id) && !change.revoked.contains(entry.id) {
       entries.append(entry)
     }
-    for entry in change.added { entries.insert(entry, at: entries.firstIndex { $0.index > entry.index } ?? entries.count) }
+    for entry in change.added {
+      entries.insert(entry, at: entries.firstIndex { $0.index > entry.index } ?? entries.count)
+    }
     var ids = revoked
     for id in change.revoked where !isRevoked(id) { ids.append(id) }
     ids.sort()
@@ -71,10 +73,13 @@ extension NetworkDescriptor {
       lines.append("removes authority \(entry.name.description), ID \(entry.id.description)")
     }
     for id in revoked where !previous.isRevoked(id) { lines.append("revokes ID \(id.description)") }
-    for id in previous.revoked where !isRevoked(id) { lines.append("takes back the revocation of ID \(id.description)") }
+    for id in previous.revoked where !isRevoked(id) {
+      lines.append("takes back the revocation of ID \(id.description)")
+    }
     if threshold != previous.threshold || authorities.count != previous.authorities.count {
       lines.append(
-        "threshold \(Int(threshold)) of \(authorities.count), now \(Int(previous.threshold)) of \(previous.authorities.count)")
+        "threshold \(Int(threshold)) of \(authorities.count), now \(Int(previous.threshold)) of \(previous.authorities.count)"
+      )
     }
     if soloCommands != previous.soloCommands { lines.append("changes which commands one authority may order alone") }
     for entry in authorities {

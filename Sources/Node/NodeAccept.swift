@@ -23,7 +23,8 @@ extension Node {
     let before = contents
     let outcomes: [AcceptOutcome]
     do throws(StoreError) {
-      outcomes = try contents.accept(records: records, policy: order.policy, threshold: order.threshold, entropy: &entropy)
+      outcomes = try contents.accept(
+        records: records, policy: order.policy, threshold: order.threshold, entropy: &entropy)
     } catch {
       return .failure(error.description)
     }

@@ -193,6 +193,10 @@ extension Node {
         json.field("epoch", Int(next.epoch))
         json.key("changes")
         json.array { json in for line in next.changes(from: before) { json.string(line) } }
+        json.key("added")
+        json.array { json in
+          for entry in next.authorities where before.index(of: entry.id) == nil { json.string(entry.id.description) }
+        }
       case .waiting(let proposal, let have, let need):
         json.field("verdict", "waits for signatures")
         write(proposal, &json)

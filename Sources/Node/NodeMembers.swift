@@ -88,7 +88,8 @@ extension Node {
       let record = MemberRecord(
         certificate: try MembershipCertificate(decoding: message.certificate),
         opening: try MembershipOpening(decoding: message.opening), isForgotten: false)
-      guard record.certificate.id == channel.peer, let own = authorityIndex, channel.chains.takeIfAvailable(at: now) else {
+      guard record.certificate.id == channel.peer, let own = authorityIndex, channel.chains.takeIfAvailable(at: now)
+      else {
         counters.controlInvalid &+= 1
         return
       }

@@ -85,10 +85,14 @@ extension Node {
     descriptor = next
     succession.keep(next)
     succession.fetch = nil
-    for entry in before.authorities where next.authority(at: entry.index)?.id != entry.id { removeUplink(entry, at: now) }
+    for entry in before.authorities where next.authority(at: entry.index)?.id != entry.id {
+      removeUplink(entry, at: now)
+    }
     beacon.update(authorities: next.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) })
     beacon.epoch = next.epoch
-    for entry in next.authorities where entry.id != identity.id && before.index(of: entry.id) == nil { addUplink(entry) }
+    for entry in next.authorities where entry.id != identity.id && before.index(of: entry.id) == nil {
+      addUplink(entry)
+    }
     followAsAuthority(before, at: now)
     neighbour.update(descriptor: next, certificate: contents.certificate, at: now)
     needFrames(at: now)
@@ -336,7 +340,9 @@ extension Node {
     guard candidate.isSuccessor(of: descriptor) else {
       counters.successionRefused &+= 1
       if succession.complaints.takeIfAvailable(at: now) {
-        report(.warning, "\(teller) shows a descriptor of epoch \(Int(candidate.epoch)) that does not follow this node's: refused")
+        report(
+          .warning,
+          "\(teller) shows a descriptor of epoch \(Int(candidate.epoch)) that does not follow this node's: refused")
       }
       return
     }

@@ -11,6 +11,13 @@ public enum AcceptPolicy {
   case all
   /// Only the box with this ID; under `name` when it is not nil instead of the name it wants.
   case only(ComponentID, as: NodeName?)
+
+  public var isListing: Bool {
+    switch self {
+    case .list: true
+    case .all, .only: false
+    }
+  }
 }
 
 public enum AcceptVerdict {
@@ -75,7 +82,8 @@ public struct AcceptOutcome {
     case .alreadyMember(let member):
       return box + "  is a member already: \(member.name.description) at \(dottedQuad(member.opening.ipv4))"
     case .proposed(let next, let have, let need):
-      return box + "  proposed as an authority: proposal \(next.proposalID.description), fingerprint \(next.fingerprint), "
+      return box
+        + "  proposed as an authority: proposal \(next.proposalID.description), fingerprint \(next.fingerprint), "
         + "\(have) of \(need) signatures"
     case .passedOver: return box + "  passed over"
     case .refused(let refusal): return (box.utf8.isEmpty ? "" : box + "  ") + "refused: " + refusal.description

@@ -37,15 +37,18 @@ public enum ProposalRefusal: Error, Equatable, CustomStringConvertible {
     case .notAnAuthority: return "this store is no authority's of the network: only authorities sign"
     case .otherNetwork(let id): return "the proposal is of another network (\(id.description))"
     case .oldEpoch(let epoch, let have):
-      return "the proposal is for epoch \(Int(epoch)), and the network is at \(Int(have)) already: it counts for nothing "
+      return
+        "the proposal is for epoch \(Int(epoch)), and the network is at \(Int(have)) already: it counts for nothing "
         + "any more; remove it, and order the change anew if it is still wanted"
     case .laterEpoch(let epoch, let have):
-      return "the proposal is for epoch \(Int(epoch)), and this store is at \(Int(have)): start this authority so that it "
+      return
+        "the proposal is for epoch \(Int(epoch)), and this store is at \(Int(have)): start this authority so that it "
         + "catches up, then try again"
     case .unsigned: return "the proposal is signed by no authority of this network: nothing vouches for it"
     case .notASuccessor: return "the proposal does not follow the network's descriptor"
     case .anotherSigned(let id, let fingerprint, let missing):
-      return "this authority has signed another proposal of this epoch (\(id.description), fingerprint \(fingerprint)), and "
+      return
+        "this authority has signed another proposal of this epoch (\(id.description), fingerprint \(fingerprint)), and "
         + "signs one only: carry that one to \(missing) more authorit\(missing == 1 ? "y" : "ies"), or let another "
         + "authority's be finished"
     case .descriptor(let error): return "the new descriptor " + error.description
@@ -158,7 +161,8 @@ extension AcceptPolicy {
     switch self {
     case .list: false
     case .all: true
-    case .only(let id, _): proposal.proposalID == id || (proposal.index(of: id) != nil && descriptor.index(of: id) == nil)
+    case .only(let id, _):
+      proposal.proposalID == id || (proposal.index(of: id) != nil && descriptor.index(of: id) == nil)
     }
   }
 }

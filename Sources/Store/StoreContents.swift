@@ -139,6 +139,8 @@ public struct StoreContents {
 
   /// The present descriptor with more signatures of it, for those who ask for it; nothing else may differ.
   public mutating func adoptSignatures(of copy: NetworkDescriptor) {
-    if copy.proposalID == descriptor.proposalID, copy.signatures.count > descriptor.signatures.count { descriptor = copy }
+    if copy.proposalID == descriptor.proposalID, copy.signatures.count > descriptor.signatures.count {
+      descriptor = copy
+    }
   }
 }

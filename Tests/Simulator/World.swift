@@ -32,6 +32,8 @@ public final class World {
   /// Called with every frame that is sent into a medium that somebody listens to.
   var listeners: [Int: (World, HeardFrame) -> Void] = [:]
   var spareSecrets: [EnrolmentSecret] = []
+  /// By node: its store when it was added.
+  var firstStores: [[UInt8]] = []
   var media: [Medium] = []
   var random: SeededRandom
   private var queue = EventQueue()
@@ -52,6 +54,7 @@ public final class World {
     let node = SimulatedNode(
       number: nodes.count, store: store, clockOrigin: .milliseconds(Int64(random.below(1_000_000))))
     nodes.append(node)
+    firstStores.append(store)
     return node
   }
 
