@@ -78,8 +78,8 @@ extension NetworkDescriptor {
     }
     if threshold != previous.threshold || authorities.count != previous.authorities.count {
       lines.append(
-        "threshold \(Int(threshold)) of \(authorities.count), now \(Int(previous.threshold)) of \(previous.authorities.count)"
-      )
+        "changes the threshold from \(Int(previous.threshold)) of \(previous.authorities.count) to \(Int(threshold)) of "
+          + "\(authorities.count)")
     }
     if soloCommands != previous.soloCommands { lines.append("changes which commands one authority may order alone") }
     for entry in authorities {

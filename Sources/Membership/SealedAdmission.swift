@@ -34,7 +34,7 @@ public struct SealedAdmission {
 public struct MemberRecord {
   public var certificate: MembershipCertificate
   public var opening: MembershipOpening
-  /// The teller's operator has given the member up.
+  /// It is no member any more to the teller.
   public var isForgotten: Bool
 
   /// flags 1, certificate, salt 16, address 4, name.

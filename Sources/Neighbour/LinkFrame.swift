@@ -19,6 +19,16 @@ public enum ContentSubtype {
   public static let relay: UInt8 = 2
   /// In LINKED frames only.
   public static let toward: UInt8 = 3
+  /// Descriptors, in LINKED frames only (docs/PROTOCOL.md section 9).
+  public static let successionAsk: UInt8 = 8
+  public static let successionPiece: UInt8 = 9
+  public static let standing: UInt8 = 10
+
+  /// Whether a LINKED frame may carry it.
+  @inline(__always)
+  static func isLinked(_ subtype: UInt8) -> Bool {
+    (beacon...toward).contains(subtype) || (successionAsk...standing).contains(subtype)
+  }
 }
 
 /// Byte 0: type 4 bits, phase 1, size code 2, and a bit that is 0.

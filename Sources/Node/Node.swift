@@ -99,7 +99,7 @@ public struct Node: Personality, ~Copyable {
     beacon = BeaconEngine(
       network: descriptor.networkID.bytes,
       authorities: descriptor.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) },
-      ownKey: contents.authorityIndex == nil ? nil : contents.identity.signing, entropy: entropy.fork())
+      ownKey: contents.role == .authority ? contents.identity.signing : nil, entropy: entropy.fork())
     beacon.epoch = descriptor.epoch
     relay = OnionRelay(seed: entropy.u32())
     currentTime = now
@@ -293,9 +293,9 @@ extension Node {
         beacon.adjacencyDown(number)
         linkFailed(number, at: now)
         reportLink(to: id, on: port, "down: " + neighbour.describe(reason, frameSize: frameSize))
-      case .adjacencyChanged:
+      case .adjacencyChanged(let number):
         topologyIsDirty = true
-        noticeEpochs(at: now)
+        neighbourChanged(number, at: now)
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
       case .strangerGone(let number): beacon.adjacencyDown(number)

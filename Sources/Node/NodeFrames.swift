@@ -211,7 +211,7 @@ extension Node {
       return
     }
     var destination = neighbour.sealLinked(subtype: subtype, content: content, into: &buffer, on: adjacency, at: now)
-    if destination == nil, subtype != LinkSubtype.toward {
+    if destination == nil, subtype == LinkSubtype.beacon || subtype == LinkSubtype.relay {
       destination = neighbour.composeOpen(subtype: subtype, content: content, into: &buffer, on: adjacency, at: now)
     }
     guard let destination else {

@@ -3,8 +3,9 @@
 // new descriptor shows it to all neighbours at once, so that it crosses the network at the speed of its links. Whatever
 // the way, a descriptor counts when it follows the one this node has, and nothing else does.
 //
-// Two successors of one epoch cannot both be followed. The one that came first stays, no node goes back; the other is
-// reported with the names of those who signed both, and from then on this node hands neither of the two on.
+// Two successors of one epoch cannot both be followed. A node keeps to the one it got first, since none goes back; it
+// reports the other with the names of those who signed both, and from then on leads nobody to either. Both go from
+// neighbour to neighbour as evidence, so that every node that has one of them says so.
 
 import Beacon
 import Bearer
@@ -24,6 +25,8 @@ struct Succession {
   struct Fetch {
     let adjacency: UInt16
     let epoch: UInt32
+    /// The one asked for, or zero.
+    let name: ComponentID
     let length: Int
     var bytes: [UInt8]
   }
@@ -43,8 +46,10 @@ struct Succession {
   var askDelay = Succession.firstDelay
   /// The neighbour that was asked last.
   var asked: UInt16 = 0
-  /// The epoch of which there are two descriptors, and the other one's name.
-  var contested: (epoch: UInt32, other: ComponentID)?
+  /// The other descriptor of an epoch of which there are two.
+  var contested: NetworkDescriptor?
+  /// The descriptor asked for by name, and the neighbour that has it.
+  var wanted: (name: ComponentID, adjacency: UInt16)?
   /// What is handed to each neighbour.
   var handed = AdjacencyBudgets(rate: 16, burst: 64)
   /// Signatures of descriptors looked at, each up to 16 × 48 µs.
@@ -93,13 +98,14 @@ extension Node {
     for entry in next.authorities where entry.id != identity.id && before.index(of: entry.id) == nil {
       addUplink(entry)
     }
+    // Those who leave by it hear of it while there is a link.
+    passOn(at: now)
     followAsAuthority(before, at: now)
     neighbour.update(descriptor: next, certificate: contents.certificate, at: now)
     needFrames(at: now)
     configureBearer()
     for line in next.changes(from: before) { report(.notice, "epoch \(Int(next.epoch)): \(line)") }
     if next.isRevoked(identity.id) { report(.error, "this node's ID is revoked: it is no member any more") }
-    passOn(at: now)
     succession.askDue = .never
     succession.askDelay = Succession.firstDelay
     noticeEpochs(at: now)
@@ -131,14 +137,27 @@ extension Node {
 
   /// A link came up: its other end may have a newer descriptor, or another of the same epoch.
   mutating func showStanding(to adjacency: UInt16, at now: Instant) {
-    var writer = ByteWriter(reserving: 20)
-    writer.u32(descriptor.epoch)
-    writer.bytes16(succession.standing.bytes)
-    sendLink(subtype: LinkSubtype.standing, writer.bytes, on: adjacency, at: now)
+    sendStanding(descriptor.epoch, succession.standing, on: adjacency, at: now)
+    if let contested = succession.contested {
+      sendStanding(contested.epoch, contested.proposalID, on: adjacency, at: now)
+    }
     noticeEpochs(at: now)
   }
 
-  /// A neighbour's epoch may have changed.
+  private mutating func sendStanding(_ epoch: UInt32, _ name: ComponentID, on adjacency: UInt16, at now: Instant) {
+    sendLink(
+      subtype: LinkSubtype.standing, SuccessionStanding(epoch: epoch, name: name).encode(), on: adjacency, at: now)
+  }
+
+  /// A neighbour's epoch may have changed. One that has caught up did not take beacons of MAs it had not heard of.
+  mutating func neighbourChanged(_ number: UInt16, at now: Instant) {
+    if descriptor.authorities.count > 1, neighbour.adjacency(number)?.neighbourEpoch == descriptor.epoch {
+      beacon.adjacencyUp(number, at: now)
+    }
+    noticeEpochs(at: now)
+  }
+
+  /// Asks for the next descriptor, when a neighbour has one.
   mutating func noticeEpochs(at now: Instant) {
     guard succession.askDue == .never, newerNeighbour() != nil else { return }
     succession.askDue = now
@@ -169,13 +188,17 @@ extension Node {
       return
     }
     succession.asked = adjacency
-    sendAsk(descriptor.epoch &+ 1, 0, on: adjacency, at: now)
+    sendAsk(descriptor.epoch &+ 1, 0, Node.anyName, on: adjacency, at: now)
     succession.askDue = now + succession.askDelay
     succession.askDelay = min(succession.askDelay * 2, Succession.longestDelay)
   }
 
-  private mutating func sendAsk(_ epoch: UInt32, _ offset: Int, on adjacency: UInt16, at now: Instant) {
-    let ask = SuccessionAsk(epoch: epoch, offset: UInt16(clamping: offset))
+  private static let anyName = ComponentID(Bytes16())
+
+  private mutating func sendAsk(
+    _ epoch: UInt32, _ offset: Int, _ name: ComponentID, on adjacency: UInt16, at now: Instant
+  ) {
+    let ask = SuccessionAsk(epoch: epoch, offset: UInt16(clamping: offset), name: name)
     sendLink(subtype: LinkSubtype.successionAsk, ask.encode(), on: adjacency, at: now)
   }
 
@@ -184,8 +207,13 @@ extension Node {
     _ = uplink.channel.stream.send([ControlType.chain.rawValue] + bigEndian(epoch))
   }
 
-  /// A descriptor of this epoch with the signatures that make it count; nil when there is none here.
-  private func signedDescriptor(_ epoch: UInt32) -> NetworkDescriptor? {
+  /// A descriptor of this epoch with the signatures that make it count; nil when there is none here, or two.
+  private func signedDescriptor(_ epoch: UInt32, named name: ComponentID = Node.anyName) -> NetworkDescriptor? {
+    if name != Node.anyName {
+      if let contested = succession.contested, contested.proposalID == name { return contested }
+      for each in succession.kept where each.epoch == epoch && each.proposalID == name { return each }
+      return nil
+    }
     if let contested = succession.contested, contested.epoch == epoch { return nil }
     for each in succession.kept where each.epoch == epoch && !each.signatures.isEmpty { return each }
     for each in contents.authority.earlierDescriptors where each.epoch == epoch { return each }
@@ -220,13 +248,11 @@ extension Node {
       case LinkSubtype.successionAsk: answerAsk(try SuccessionAsk(decoding: bytes.span), on: adjacency, at: now)
       case LinkSubtype.successionPiece: receivePiece(try SuccessionPiece(decoding: bytes.span), on: adjacency, at: now)
       default:
-        var reader = ByteReader(bytes.span)
-        let epoch = try reader.u32()
-        let name = ComponentID(try reader.bytes16())
-        guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("standing length")) }
+        let standing = try SuccessionStanding(decoding: bytes.span)
         // Another of the same epoch: the whole of it says who signed it.
-        if epoch == descriptor.epoch, name != succession.standing, succession.contested == nil {
-          sendAsk(epoch, 0, on: adjacency, at: now)
+        if standing.epoch == descriptor.epoch, standing.name != succession.standing, succession.contested == nil {
+          succession.wanted = (standing.name, adjacency)
+          sendAsk(standing.epoch, 0, standing.name, on: adjacency, at: now)
         }
       }
     } catch {
@@ -239,12 +265,14 @@ extension Node {
       counters.successionOverBudget &+= 1
       return
     }
-    if let known = signedDescriptor(ask.epoch) {
+    if let known = signedDescriptor(ask.epoch, named: ask.name) {
       sendPiece(known.encode(), ask.epoch, Int(ask.offset), on: adjacency, at: now)
       return
     }
     // An MA may have it; the neighbour asks again.
-    guard ask.epoch <= descriptor.epoch, succession.contested?.epoch != ask.epoch else { return }
+    guard ask.epoch <= descriptor.epoch, succession.contested?.epoch != ask.epoch, ask.name == Node.anyName else {
+      return
+    }
     for uplink in uplinks where uplink.isReady && uplink.chainDue <= now {
       askForChain(uplink, from: ask.epoch, at: now)
       return
@@ -257,8 +285,11 @@ extension Node {
     if piece.offset == 0 {
       // A fetch under way is not disturbed; who was asked in vain is left after a while.
       if let fetch = succession.fetch, fetch.adjacency != adjacency { return }
+      let isWanted = !isNext && succession.wanted?.adjacency == adjacency
+      guard isNext || isWanted else { return }
       succession.fetch = Succession.Fetch(
-        adjacency: adjacency, epoch: piece.epoch, length: Int(piece.length), bytes: piece.bytes)
+        adjacency: adjacency, epoch: piece.epoch, name: isNext ? Node.anyName : succession.wanted?.name ?? Node.anyName,
+        length: Int(piece.length), bytes: piece.bytes)
     } else {
       guard let fetch = succession.fetch, fetch.adjacency == adjacency, fetch.epoch == piece.epoch,
         fetch.length == Int(piece.length), fetch.bytes.count == Int(piece.offset)
@@ -267,12 +298,13 @@ extension Node {
     }
     guard let fetch = succession.fetch else { return }
     guard fetch.bytes.count == fetch.length else {
-      sendAsk(fetch.epoch, fetch.bytes.count, on: adjacency, at: now)
+      sendAsk(fetch.epoch, fetch.bytes.count, fetch.name, on: adjacency, at: now)
       // The rest is asked for again should a piece be lost, from whoever has it.
       succession.askDue = min(succession.askDue, now + Succession.firstDelay)
       return
     }
     succession.fetch = nil
+    succession.wanted = nil
     consider(fetch.bytes, from: nameOfNeighbour(adjacency), at: now)
   }
 
@@ -370,7 +402,8 @@ extension Node {
     guard succession.contested == nil, let before, succession.judgements.takeIfAvailable(at: now),
       candidate.isSuccessor(of: before)
     else { return }
-    succession.contested = (candidate.epoch, candidate.proposalID)
+    succession.contested = candidate
+    for view in neighbour.adjacencies where view.state == .up { showStanding(to: view.number, at: now) }
     var names = ""
     let others = candidate.validSigners(among: before.authorities)
     for signer in known.validSigners(among: before.authorities) where others.contains(where: { $0.id == signer.id }) {
@@ -379,7 +412,7 @@ extension Node {
     report(
       .error,
       "there are two descriptors of epoch \(Int(candidate.epoch)): this node follows the first it got (fingerprint "
-        + "\(known.fingerprint)), refuses the other (\(candidate.fingerprint)) and hands neither on"
+        + "\(known.fingerprint)), refuses the other (\(candidate.fingerprint)) and leads nobody to either"
         + (names.utf8.isEmpty ? "" : "; signed both: \(names)"))
   }
 }

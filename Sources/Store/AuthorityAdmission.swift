@@ -69,6 +69,12 @@ extension StoreContents {
       guard let own = records.first, own.certificate.id == identity.id else { throw StoreError.notOurs }
       if certificate == nil { try install(own.certificate, own.opening) }
       _ = merge(Array(records.dropFirst()), from: teller)
+      // Whom it takes over as forgotten, it forgets.
+      for record in records where record.isForgotten {
+        for i in authority.members.indices where authority.members[i].id == record.certificate.id {
+          authority.members[i].state = .forgotten
+        }
+      }
     } catch {
       switch error {
       case .membership(let inner): throw inner

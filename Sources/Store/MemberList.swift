@@ -92,9 +92,8 @@ extension StoreContents {
 
   /// A member in the words of this authority.
   public func record(of member: Member) -> MemberRecord {
-    let own = authorityIndex.map { UInt16(1) << UInt16($0) } ?? 0
-    return MemberRecord(
-      certificate: member.certificate, opening: member.opening, isForgotten: member.forgottenBy & own != 0)
+    MemberRecord(
+      certificate: member.certificate, opening: member.opening, isForgotten: member.state == .forgotten)
   }
 
   /// Takes in what the authority with index `teller` says of members; a change for each.

@@ -113,6 +113,16 @@ extension World {
     }
   }
 
+  /// Takes the admission that an MA leaves on a key to the box that has become one.
+  public func admitFromKey(_ number: Int, by authority: Int) throws {
+    var contents = try StoreContents(decoding: nodes[number].store)
+    guard case .array(let rows)? = ask(authority, ["keyfiles", contents.identity.id.description])?["admissions"],
+      case .string(let digits)? = rows.first?["file"], let file = bytes(hexadecimal: digits)
+    else { throw ProvisioningError.refused("no admission") }
+    try contents.complete(with: try SealedAdmission(decoding: file).open(with: contents.identity))
+    nodes[number].store = try contents.encode()
+  }
+
   /// Replaces a node's box by one that asks to become an MA; what its key brings to the MA, for `accept`.
   public func replaceBoxByAuthority(_ number: Int, named name: String, secretOf issuer: Int) throws -> [UInt8] {
     crash(number)
