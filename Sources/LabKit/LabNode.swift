@@ -22,7 +22,7 @@ public final class LabNode {
   init(index: Int, name: String, laboratory: Laboratory) {
     self.index = index
     self.name = name
-    role = index == 0 ? .authority : .component
+    role = laboratory.options.authorities.contains(index) ? .authority : .component
     namespace = "\(laboratory.tag)-\(name)"
     directory = "\(laboratory.directory)/\(name)"
     binary = laboratory.binary

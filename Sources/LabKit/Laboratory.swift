@@ -20,6 +20,8 @@ public struct LaboratoryOptions: Sendable {
   /// Names of nodes: the authority's, and the stem of the components' ("cm" makes cm1, cm2, ...).
   public var authorityName = "ma"
   public var componentStem = "cm"
+  /// The nodes that are MAs; node 0 is the first, and founds the network.
+  public var authorities = [0]
   public var domain = "lab.example"
   /// Management prefix; nil lets `provision network` draw one.
   public var prefix: String? = "10.77.0.0/16"
@@ -88,7 +90,9 @@ public final class Laboratory {
 
   private func makeNodes() throws {
     for index in 0..<topology.nodeCount {
-      let name = index == 0 ? options.authorityName : "\(options.componentStem)\(index)"
+      let place = options.authorities.firstIndex(of: index)
+      let name =
+        place.map { options.authorityName + ($0 == 0 ? "" : "\($0 + 1)") } ?? "\(options.componentStem)\(index)"
       nodes.append(LabNode(index: index, name: name, laboratory: self))
       try FileManager.default.createDirectory(atPath: nodes[index].directory, withIntermediateDirectories: false)
     }
@@ -185,7 +189,7 @@ public final class Laboratory {
   // MARK: Nodes
 
   public var authority: LabNode { nodes[0] }
-  public var components: ArraySlice<LabNode> { nodes.dropFirst() }
+  public var components: [LabNode] { nodes.filter { $0.role == .component } }
 
   /// Starts every node in the given order, `interval` seconds apart.
   public func startAll(_ order: StartOrder = .ascending, interval: Double = 0) throws {

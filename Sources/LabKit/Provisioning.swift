@@ -12,7 +12,7 @@ extension Laboratory {
       node.inside([binary, "provision", words[0], "--store", node.store] + words.dropFirst()), tolerant: tolerant)
   }
 
-  /// Founds the network on the authority and enrols every component.
+  /// Founds the network on the first authority and enrols every component.
   ///
   /// - Parameter report: called with each command line before it runs (without the laboratory's wrapping).
   public func provisionAll(report: (String) -> Void = { _ in }) throws {
@@ -22,7 +22,7 @@ extension Laboratory {
     report("\(authority.name)# lifeline provision \(found.joined(separator: " "))")
     try provision(authority, found)
     // A key carries 16 secrets by default.
-    let count = components.count > 16 ? ["--count", "\(components.count)"] : []
+    let count = nodes.count > 17 ? ["--count", "\(nodes.count - 1)"] : []
     report("\(authority.name)# lifeline provision \((["key", "--usb", "/media/usb"] + count).joined(separator: " "))")
     try provision(authority, ["key", "--usb", usb] + count)
     for node in components { try enroll(node, report: report) }
@@ -34,6 +34,13 @@ extension Laboratory {
   public func enroll(_ node: LabNode, report: (String) -> Void = { _ in }) throws {
     report("\(node.name)# lifeline provision enroll --usb /media/usb --name \(node.name)")
     try provision(node, ["enroll", "--usb", usb, "--name", node.name])
+  }
+
+  /// The files of one folder on the key.
+  public func onKey(_ folder: String) throws -> [String] {
+    let path = "\(usb)/lifeline/\(folder)"
+    guard FileManager.default.fileExists(atPath: path) else { return [] }
+    return try FileManager.default.contentsOfDirectory(atPath: path).sorted()
   }
 
   /// Waits until the authority calls every component authenticated.
