@@ -69,6 +69,8 @@ public struct BeaconEngine {
   public var epoch: UInt32 = 0
   /// 0 … 3, sent in own beacons.
   public var sizeCode: UInt8 = 0
+  /// Bit i: the authority with index i is reached; sent in own beacons.
+  public var reached: UInt16 = 0
   public private(set) var counters = BeaconCounters()
   /// Our own place among the authorities; nil when we are none, or not any more.
   public private(set) var ownIndex: Int?
@@ -122,7 +124,7 @@ public struct BeaconEngine {
     let sighting = states[authority].sightings.first { $0.number == beacon.number }
     return NewestBeacon(
       boot: beacon.boot, counter: beacon.counter, epoch: beacon.epoch, sizeCode: beacon.sizeCode,
-      adjacency: sighting?.adjacency)
+      reached: beacon.reached, adjacency: sighting?.adjacency)
   }
 
   /// Where the first authentic copy of one of the authority's last four beacons came from: one hop nearer to it. Nil for
@@ -325,7 +327,7 @@ extension BeaconEngine {
     origin = Origin(number: number, lastSent: now, due: now + (BeaconEngine.period - jitter))
     let beacon = Beacon.signed(
       authority: states[ownIndex].authority.id, boot: number.boot, counter: number.counter, epoch: epoch,
-      sizeCode: sizeCode, network: network, with: ownKey)
+      sizeCode: sizeCode, reached: reached, network: network, with: ownKey)
     let content = beacon.encode()
     remember(beacon, content, ownIndex, at: now)
     counters.originated &+= 1

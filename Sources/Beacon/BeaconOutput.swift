@@ -35,6 +35,8 @@ public struct NewestBeacon: Sendable, Equatable {
   public var counter: UInt32
   public var epoch: UInt32
   public var sizeCode: UInt8
+  /// Bit i: the authority reaches the one with index i.
+  public var reached: UInt16
   /// Where its first authentic copy came from; nil for our own, and when that adjacency has gone down since.
   public var adjacency: UInt16?
 }

@@ -36,6 +36,13 @@ extension Laboratory {
     try provision(node, ["enroll", "--usb", usb, "--name", node.name])
   }
 
+  /// The files of one folder on the key.
+  public func onKey(_ folder: String) throws -> [String] {
+    let path = "\(usb)/lifeline/\(folder)"
+    guard FileManager.default.fileExists(atPath: path) else { return [] }
+    return try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+  }
+
   /// Waits until the authority calls every component authenticated.
   ///
   /// - Returns: every component's entry, by name.

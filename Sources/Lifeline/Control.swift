@@ -151,7 +151,8 @@ struct ControlCommand {
 }
 
 enum ControlVerb: CaseIterable {
-  case status, nodes, links, neighbours, routes, events, accept, forget, rekey, counters
+  case status, nodes, links, neighbours, routes, events, accept, forget, rekey, counters, proposals, sign, remove,
+    revoke
 
   var name: String {
     switch self {
@@ -165,15 +166,22 @@ enum ControlVerb: CaseIterable {
     case .forget: "forget"
     case .rekey: "rekey"
     case .counters: "counters"
+    case .proposals: "proposals"
+    case .sign: "sign"
+    case .remove: "remove"
+    case .revoke: "revoke"
     }
   }
 
   var usage: String {
     switch self {
-    case .status, .nodes, .links, .neighbours, .counters: name
+    case .status, .nodes, .links, .neighbours, .counters, .proposals: name
     case .routes: "routes [NODE]"
     case .events: "events [--follow]"
-    case .accept: "accept DIR [--yes | --expect ID [--name NAME]]"
+    case .accept: "accept DIR [--yes | --expect ID [--name NAME]] [--threshold K]"
+    case .sign: "sign ID"
+    case .remove: "remove AUTHORITY [--threshold K]"
+    case .revoke: "revoke NODE [--threshold K]"
     case .forget: "forget NODE"
     case .rekey: "rekey [NODE]"
     }
@@ -198,9 +206,11 @@ enum ControlVerb: CaseIterable {
   func takes(_ words: [[UInt8]]) -> Bool {
     let hasOption = words.contains { $0.starts(with: "-".utf8) }
     switch self {
-    case .status, .nodes, .links, .neighbours, .counters: return words.isEmpty
+    case .status, .nodes, .links, .neighbours, .counters, .proposals: return words.isEmpty
     case .routes, .rekey: return words.count <= 1 && !hasOption
-    case .forget: return words.count == 1 && !hasOption
+    case .forget, .sign: return words.count == 1 && !hasOption
+    case .remove, .revoke:
+      return words.count == 1 && !hasOption || words.count == 3 && words[1].elementsEqual("--threshold".utf8)
     case .events: return words.isEmpty || (words.count == 1 && words[0].elementsEqual("--follow".utf8))
     case .accept: return true
     }

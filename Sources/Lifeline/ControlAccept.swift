@@ -13,6 +13,7 @@ struct AcceptOptions {
   private(set) var takesAll = false
   private(set) var expect: ComponentID?
   private(set) var name: NodeName?
+  private(set) var threshold: [UInt8]?
 
   var isListing: Bool { !takesAll && expect == nil }
 
@@ -34,14 +35,25 @@ struct AcceptOptions {
         word = Array(word[..<equals])
       }
       let isExpect = word.elementsEqual("--expect".utf8)
-      guard isExpect || word.elementsEqual("--name".utf8) else {
+      let isThreshold = word.elementsEqual("--threshold".utf8)
+      guard isExpect || isThreshold || word.elementsEqual("--name".utf8) else {
         throw ControlCommand.usage(
-          "ctl accept has no option \(text(word)): possible are --yes, --expect ID, --name NAME, --run DIR, --json")
+          "ctl accept has no option \(text(word)): possible are --yes, --expect ID, --name NAME, --threshold K, --run DIR, "
+            + "--json")
       }
       guard let value = inline ?? rest.popFirst(), !value.isEmpty else {
         throw ControlCommand.usage("\(text(word)) needs a value")
       }
-      if isExpect { try takeExpected(value) } else { try takeName(value) }
+      if isExpect {
+        try takeExpected(value)
+      } else if isThreshold {
+        guard let k = decimal(value[...]), (1...NetworkDescriptor.authorityLimit).contains(k) else {
+          throw ControlCommand.usage("--threshold \(text(value)): is 1 to \(NetworkDescriptor.authorityLimit)")
+        }
+        threshold = value
+      } else {
+        try takeName(value)
+      }
     }
     if directory.isEmpty { throw ControlCommand.usage("ctl accept needs the DIR of the USB key") }
     if takesAll, expect != nil {
@@ -69,6 +81,15 @@ struct AcceptOptions {
     if takesAll { words.append(Array("--yes".utf8)) }
     if let expect { words += [Array("--expect".utf8), Array(expect.description.utf8)] }
     if let name { words += [Array("--name".utf8), Array(name.description.utf8)] }
+    if let threshold { words += [Array("--threshold".utf8), threshold] }
+    return words
+  }
+
+  /// What the node is told about the key's proposal.
+  var wordsForProposal: [[UInt8]] {
+    var words = [Array("accept".utf8), Array("--proposal".utf8)]
+    if takesAll { words.append(Array("--yes".utf8)) }
+    if let expect { words += [Array("--expect".utf8), Array(expect.description.utf8)] }
     return words
   }
 }
@@ -88,6 +109,8 @@ struct KeyDelivery {
   private let key: KeyDirectory
   /// As they are sent, in this order.
   private var records: [KeyDirectory.Record] = []
+  /// A proposal that waits for signatures, as it lies on the key.
+  private var proposal: [UInt8]?
 
   init(_ options: AcceptOptions) throws(CommandFailure) {
     self.options = options
@@ -99,13 +122,25 @@ struct KeyDelivery {
         records.append(record)
       }
     }
-    if records.isEmpty { throw key.nothingToAccept() }
+    proposal = try key.readProposalFile()
   }
 
   /// Asks the authority, shows its answers as one and clears the key of what its store holds. When it fails half-way, what
   /// became of the records before is told and settled all the same.
   func carry(over connection: borrowing ControlConnection, json: Bool) throws(CommandFailure) {
+    if records.isEmpty, proposal == nil {
+      // What this authority has proposed, and a key that lost it.
+      if try !fetchKeyFiles(over: connection, admitting: []) { throw key.nothingToAccept() }
+      if !json { say("The proposal of this authority is on the key; lifeline ctl proposals shows it.") }
+      return
+    }
     var settlement = Settlement()
+    if let proposal { try agree(to: proposal, over: connection, json: json, &settlement) }
+    if records.isEmpty {
+      if json { settlement.print(json: true) }
+      if settlement.isCouncil { _ = try fetchKeyFiles(over: connection, admitting: settlement.admitted) }
+      return
+    }
     var fault: CommandFailure?
     for first in stride(from: 0, to: records.count, by: KeyDelivery.recordsAtOnce) {
       let files = records[first..<min(first + KeyDelivery.recordsAtOnce, records.count)].map { $0.file }
@@ -119,6 +154,9 @@ struct KeyDelivery {
       }
     }
     if fault == nil || !settlement.rows.isEmpty { settlement.print(json: json) }
+    if settlement.isCouncil { _ = try fetchKeyFiles(over: connection, admitting: settlement.admitted) }
+    // Only now: what is on the key in their place is whole.
+    for record in settlement.spent { key.discard(record) }
     if let fault { throw fault }
     if let failure = settlement.count.failure(options.expect, isListing: options.isListing, key) { throw failure }
     if options.isListing, !json {
@@ -133,6 +171,12 @@ struct KeyDelivery {
     var documents: [[UInt8]] = []
     var rows: [JSONValue] = []
     var count = AcceptCount()
+    /// Records that the authority's store has made useless.
+    var spent: [KeyDirectory.Record] = []
+    /// Something about authorities was decided: the key gets other files.
+    var isCouncil = false
+    /// Boxes that are authorities now.
+    var admitted: [ComponentID] = []
 
     func print(json: Bool) {
       if json {
@@ -160,7 +204,13 @@ struct KeyDelivery {
       if !isOurs { continue }
       if holds(row["verdict"], "refused") { settlement.count.refused += 1 } else { settlement.count.taken += 1 }
       if !options.isListing, case .bool(true) = row["spent"], let record = record(row["record"]) {
-        key.discard(record)
+        settlement.spent.append(record)
+      }
+      if holds(row["role"], "authority"), !options.isListing {
+        settlement.isCouncil = true
+        if case .string(let digits) = row["id"], let id = componentID(hexadecimal: digits) {
+          settlement.admitted.append(id)
+        }
       }
       if case .object(let members) = row {
         // Numbers and marks for this program; a person sees names.
@@ -168,6 +218,56 @@ struct KeyDelivery {
           .object(members.filter { !$0.name.elementsEqual("record".utf8) && !$0.name.elementsEqual("spent".utf8) }))
       }
     }
+  }
+
+  /// Shows the key's proposal to the authority, or has it sign.
+  private func agree(
+    to proposal: [UInt8], over connection: borrowing ControlConnection, json: Bool, _ settlement: inout Settlement
+  ) throws(CommandFailure) {
+    try connection.ask(ControlRequest(words: options.wordsForProposal, attachment: proposal))
+    let document = try connection.answer().document
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(decoding: document) } catch {
+      throw .failed("the node's answer is not JSON: lifeline ctl proposals shows what it has signed")
+    }
+    settlement.isCouncil = !options.isListing
+    if holds(value["verdict"], "in force") {
+      for line in [value["added"]] {
+        guard case .array(let ids) = line else { continue }
+        for each in ids {
+          if case .string(let digits) = each, let id = componentID(hexadecimal: digits) {
+            settlement.admitted.append(id)
+          }
+        }
+      }
+    }
+    if json {
+      settlement.documents.append([UInt8(ascii: "[")] + document + [UInt8(ascii: "]")])
+    } else {
+      Process.print(JSONRendering.text(of: value))
+      if options.isListing { say("Nothing was signed. Compare the fingerprint, then give --yes or --expect ID.") }
+    }
+  }
+
+  /// Puts on the key what the authority says belongs there; false when that is no proposal and no admission.
+  private func fetchKeyFiles(
+    over connection: borrowing ControlConnection, admitting ids: [ComponentID]
+  ) throws(CommandFailure) -> Bool {
+    var words = [Array("keyfiles".utf8)]
+    for id in ids { words.append(Array(id.description.utf8)) }
+    try connection.ask(ControlRequest(words: words, attachment: []))
+    let document = try connection.answer().document
+    guard let files = KeyFiles(document) else { throw .failed("the node's answer holds no files for the key") }
+    if ids.isEmpty, files.proposal == nil { return false }
+    try key.makeDirectories()
+    try key.write(network: files.network, epoch: files.epoch, of: files.networkID)
+    for (id, file) in files.admissions { try key.write(admission: file, for: id) }
+    if let proposal = files.proposal {
+      try key.write(proposal: proposal)
+    } else if let left = try key.proposal(), left.epoch <= files.epoch {
+      try key.removeProposal()
+    }
+    return true
   }
 
   private func record(_ position: JSONValue?) -> KeyDirectory.Record? {
@@ -180,6 +280,35 @@ struct KeyDelivery {
   private func holds(_ value: JSONValue?, _ text: String) -> Bool {
     guard case .string(let bytes) = value else { return false }
     return bytes.elementsEqual(text.utf8)
+  }
+}
+
+/// The answer to `keyfiles`.
+private struct KeyFiles {
+  let epoch: UInt32
+  let networkID: NetworkID
+  let network: [UInt8]
+  let proposal: [UInt8]?
+  var admissions: [(ComponentID, [UInt8])] = []
+
+  init?(_ document: [UInt8]) {
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(decoding: document) } catch { return nil }
+    guard case .string(let digits) = value["network"], let file = bytes(hexadecimal: digits) else { return nil }
+    do throws(MembershipError) {
+      let descriptor = try NetworkDescriptor(decoding: try KeyFile.unwrap(.network, file))
+      epoch = descriptor.epoch
+      networkID = descriptor.networkID
+    } catch { return nil }
+    network = file
+    if case .string(let digits) = value["proposal"] { proposal = bytes(hexadecimal: digits) } else { proposal = nil }
+    guard case .array(let rows) = value["admissions"] else { return nil }
+    for row in rows {
+      guard case .string(let name) = row["id"], let id = componentID(hexadecimal: name),
+        case .string(let digits) = row["file"], let file = bytes(hexadecimal: digits)
+      else { return nil }
+      admissions.append((id, file))
+    }
   }
 }
 

@@ -43,6 +43,7 @@ func provisionMain(_ arguments: [[UInt8]]) -> Int32 {
     case .key: try provisionKey(options)
     case .enroll: try provisionEnroll(options)
     case .accept: try provisionAccept(options)
+    case .descriptor: try provisionDescriptor(options)
     case .show: try provisionShow(options)
     case .set, .unset: try provisionSettings(verb, options)
     case .export: try provisionExport(options)
@@ -56,7 +57,7 @@ func provisionMain(_ arguments: [[UInt8]]) -> Int32 {
 }
 
 enum ProvisionVerb: UInt8, CaseIterable {
-  case network, key, enroll, accept, show, set, unset, export, `import`
+  case network, key, enroll, accept, descriptor, show, set, unset, export, `import`
 
   var name: String {
     switch self {
@@ -64,6 +65,7 @@ enum ProvisionVerb: UInt8, CaseIterable {
     case .key: "key"
     case .enroll: "enroll"
     case .accept: "accept"
+    case .descriptor: "descriptor"
     case .show: "show"
     case .set: "set"
     case .unset: "unset"
@@ -98,6 +100,10 @@ struct ProvisionOptions {
   var role: NodeRole?
   var expect: ComponentID?
   var count: Int?
+  /// Nodes that leave.
+  var remove: NodeName?
+  var revoke: NodeName?
+  var threshold: UInt8?
   var passphraseFile: [UInt8]?
   var yes = false
   var withdraw = false
@@ -157,11 +163,17 @@ struct ProvisionOptions {
       case .expect:
         expect = componentID(hexadecimal: value)
       case .count: count = decimal(value[...])
+      case .remove: remove = try NodeName(value)
+      case .revoke: revoke = try NodeName(value)
+      case .threshold: threshold = decimal(value[...]).flatMap { UInt8(exactly: $0) }
       case .yes, .withdraw, .json: break
       }
     } catch { throw .usage("\(option.name) \(text(value)) \(error.description)") }
     if option == .as, role == nil { throw .usage("--as \(text(value)): is component or authority") }
     if option == .expect, expect == nil { throw .usage("--expect \(text(value)): an ID is 32 hexadecimal digits") }
+    if option == .threshold, !(1...NetworkDescriptor.authorityLimit).contains(Int(threshold ?? 0)) {
+      throw .usage("--threshold \(text(value)): is 1 to \(NetworkDescriptor.authorityLimit)")
+    }
     if option == .count, count == nil || count == 0 || (count ?? 0) > AuthorityRecords.secretLimit {
       throw .usage("--count \(text(value)): is 1 to \(AuthorityRecords.secretLimit)")
     }
@@ -170,6 +182,11 @@ struct ProvisionOptions {
   private func check(_ verb: ProvisionVerb) throws(CommandFailure) {
     switch verb {
     case .network: if domain == nil { throw .usage("provision network needs --domain NAME") }
+    case .descriptor:
+      if usb == nil { throw .usage("provision descriptor needs --usb DIR") }
+      if (remove == nil) == (revoke == nil), remove != nil || threshold == nil {
+        throw .usage("provision descriptor needs --remove NAME, --revoke NAME or --threshold K, of the first two one")
+      }
     case .key, .enroll, .accept: if usb == nil { throw .usage("provision \(verb.name) needs --usb DIR") }
     case .set: if operands.isEmpty { throw .usage("provision set needs KEY=VALUE") }
     case .unset: if operands.isEmpty { throw .usage("provision unset needs KEY") }
@@ -179,7 +196,7 @@ struct ProvisionOptions {
     }
     switch verb {
     case .set, .unset, .export, .import: break
-    case .network, .key, .enroll, .accept, .show:
+    case .network, .key, .enroll, .accept, .descriptor, .show:
       if let operand = operands.first { throw .usage("provision \(verb.name) does not take \(text(operand))") }
     }
     if yes, expect != nil { throw .usage("--yes takes in all records, --expect one: give only one of them") }
@@ -190,7 +207,8 @@ struct ProvisionOptions {
 }
 
 private enum Option: UInt8, CaseIterable {
-  case store, usb, domain, name, prefix, `as`, yes, expect, count, withdraw, json, passphraseFile
+  case store, usb, domain, name, prefix, `as`, yes, expect, threshold, remove, revoke, count, withdraw, json
+  case passphraseFile
 
   init?(_ word: [UInt8]) {
     for option in Self.allCases where option.name.utf8.elementsEqual(word) {
@@ -210,6 +228,9 @@ private enum Option: UInt8, CaseIterable {
     case .as: "--as"
     case .yes: "--yes"
     case .expect: "--expect"
+    case .threshold: "--threshold"
+    case .remove: "--remove"
+    case .revoke: "--revoke"
     case .count: "--count"
     case .withdraw: "--withdraw"
     case .json: "--json"
@@ -230,7 +251,8 @@ private enum Option: UInt8, CaseIterable {
     switch self {
     case .store, .passphraseFile: " FILE"
     case .usb: " DIR"
-    case .domain, .name: " NAME"
+    case .domain, .name, .remove, .revoke: " NAME"
+    case .threshold: " K"
     case .prefix: " A.B.0.0/16"
     case .as: " component|authority"
     case .expect: " ID"
@@ -244,7 +266,9 @@ private enum Option: UInt8, CaseIterable {
   var verbs: [ProvisionVerb] {
     switch self {
     case .store: ProvisionVerb.allCases
-    case .usb: [.key, .enroll, .accept]
+    case .usb: [.key, .enroll, .accept, .descriptor]
+    case .threshold: [.accept, .descriptor]
+    case .remove, .revoke: [.descriptor]
     case .domain, .prefix: [.network]
     case .name: [.network, .enroll, .accept]
     case .as: [.enroll]

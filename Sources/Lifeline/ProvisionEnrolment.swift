@@ -70,6 +70,7 @@ func provisionKey(_ options: ProvisionOptions) throws(CommandFailure) {
 
 func provisionEnroll(_ options: ProvisionOptions) throws(CommandFailure) {
   let key = try KeyDirectory(options.usb ?? [])
+  if try completeAuthority(options, key) { return }
   switch try StoreState(of: options.store, warns: false) {
   case .found(let store): try askAgain(options, key, store.contents)
   case .absent, .blank: try askFirst(options, key)
@@ -205,20 +206,64 @@ func provisionAccept(_ options: ProvisionOptions) throws(CommandFailure) {
   var store = try StoreOnDisk(options.store, whenLocked: "use lifeline ctl accept \(text(options.usb ?? []))")
   var contents = store.loaded
   try requireAuthority(contents, options)
+  let before = contents.descriptor
   let found = try key.readRecords()
-  if found.isEmpty { throw key.nothingToAccept() }
-  var records: [[UInt8]] = []
-  for each in found { records.append(each.file) }
+  let proposal = try key.proposal()
+  if found.isEmpty, proposal == nil {
+    guard let waiting = contents.authority.proposal else { throw key.nothingToAccept() }
+    try key.write(contents, admitting: [])
+    tell(
+      .waiting(
+        waiting, have: waiting.validSigners(among: before.authorities).count, need: Int(before.threshold)), before, key)
+    return
+  }
   var policy = AcceptPolicy.list
   if options.yes { policy = .all }
   if let id = options.expect { policy = .only(id, as: options.name) }
+  // The proposal first: what it changes is what the records meet.
+  var progress: ProposalProgress?
+  var refusal: String?
+  if let proposal { (progress, refusal) = try judgeProposal(proposal, &contents, policy, key) }
+  var records: [[UInt8]] = []
+  for each in found { records.append(each.file) }
   var entropy = try freshEntropy()
   let outcomes: [AcceptOutcome]
   do throws(StoreError) {
-    outcomes = try contents.accept(records: records, policy: policy, entropy: &entropy)
+    outcomes = try contents.accept(records: records, policy: policy, threshold: options.threshold, entropy: &entropy)
   } catch { throw .failed("\(text(options.store)) \(error.description)") }
-  if outcomes.contains(where: { $0.changesStore }) { try store.write(contents) }
+  if progress != nil || outcomes.contains(where: { $0.changesStore }) { try store.write(contents) }
+  let admitted = admittedAuthorities(outcomes, contents, since: before)
+  // An old proposal on a key that the network has left behind goes too.
+  let isOld = (proposal?.epoch ?? .max) <= contents.descriptor.epoch
+  if progress != nil || isOld || !admitted.isEmpty || contents.authority.proposal != nil {
+    try key.write(contents, admitting: admitted)
+  }
+  if let progress { tell(progress, before, key) }
+  if let refusal { complain(refusal) }
+  let settles = options.expect.map { id in
+    proposal.map { policy.takes($0, after: before) && $0.index(of: id) != nil } ?? false
+  }
+  if found.isEmpty || (settles ?? false) && !outcomes.contains(where: { $0.record?.id == options.expect }) {
+    if refusal != nil { throw .failed("the proposal was refused, as said above") }
+    if policy.isListing { say("Nothing was signed. Compare the fingerprint, then give --yes or --expect ID.") }
+    return
+  }
   try report(outcomes, found, key, options)
+  if refusal != nil { throw .failed("the proposal was refused, as said above") }
+}
+
+/// New authorities whose admission belongs on the key: those of a descriptor that was just completed, and those whose
+/// record is still there since the key was pulled out.
+private func admittedAuthorities(
+  _ outcomes: [AcceptOutcome], _ contents: StoreContents, since before: NetworkDescriptor
+) -> [ComponentID] {
+  var ids = newAuthorities(contents.descriptor, since: before)
+  for outcome in outcomes {
+    if case .alreadyMember(let member) = outcome.verdict, member.certificate.role == .authority {
+      ids.append(member.id)
+    }
+  }
+  return ids
 }
 
 private func report(
@@ -235,6 +280,11 @@ private func report(
     } else {
       count.taken += 1
       say(outcome.summary)
+      if case .proposed(let next, let have, let need) = outcome.verdict {
+        say(
+          "\(next.proposalID.description) lies on the key: take it to \(need - have) more authorit\(need - have == 1 ? "y" : "ies")"
+        )
+      }
     }
     if !isListing, outcome.isSpent { key.discard(found[outcome.position]) }
   }

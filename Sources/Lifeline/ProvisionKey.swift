@@ -4,6 +4,8 @@
 //   lifeline/network.llc          the network descriptor
 //   lifeline/secrets/NNNN.lls     an unused secret;  NNNN.taken while a box is using it
 //   lifeline/records/ID.llr       a sealed record for the authority that issued the secret
+//   lifeline/proposal.llp         a descriptor that too few authorities have signed yet
+//   lifeline/authorities/ID.lla   what a box that has become an authority needs, sealed to it
 
 import Core
 import Membership
@@ -18,6 +20,8 @@ struct KeyDirectory {
   var networkFile: [UInt8] { Files.join(root, Array("network.llc".utf8)) }
   var secrets: [UInt8] { Files.join(root, Array("secrets".utf8)) }
   var records: [UInt8] { Files.join(root, Array("records".utf8)) }
+  var authorities: [UInt8] { Files.join(root, Array("authorities".utf8)) }
+  var proposalFile: [UInt8] { Files.join(root, Array("proposal.llp".utf8)) }
 
   init(_ usb: [UInt8]) throws(CommandFailure) {
     self.usb = usb
@@ -29,7 +33,7 @@ struct KeyDirectory {
       throw .failed("\(text(usb)) is not a directory: mount the USB key and give its mount point")
     }
     // A key of unknown origin must not lead what root writes and removes somewhere else.
-    for directory in [root, secrets, records] {
+    for directory in [root, secrets, records, authorities] {
       let isLink: Bool
       do throws(SystemError) { isLink = try Files.isLink(directory) } catch { throw .failed(systemMessage(error)) }
       if isLink { throw .failed("\(text(directory)) is a symbolic link: a key has plain directories; remove it") }
@@ -206,7 +210,8 @@ struct KeyDirectory {
 
   func nothingToAccept() -> CommandFailure {
     .failed(
-      "no enrolment record in \(text(records)): all were taken in, or no new box has run lifeline provision enroll yet")
+      "no enrolment record in \(text(records)), and no proposal beside it: all were taken in, or no new box has run "
+        + "lifeline provision enroll yet")
   }
 
   private func isNoFile(_ error: SystemError) -> Bool {

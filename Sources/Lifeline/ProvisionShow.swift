@@ -40,6 +40,7 @@ private func describe(_ store: LoadedStore) {
     )
   }
   say("threshold    \(Int(descriptor.threshold)) of \(descriptor.authorities.count)")
+  if let proposal = contents.authority.proposal { describe(proposal, from: descriptor) }
   for id in descriptor.revoked { say("revoked      ID \(id.description)") }
   if let certificate = contents.certificate {
     say(
@@ -82,6 +83,16 @@ private func document(_ store: LoadedStore) -> String {
   json.put("threshold", Int(descriptor.threshold))
   json.putArray("authorities", descriptor.authorities.map { authorityObject($0) })
   json.putArray("revoked", descriptor.revoked.map { jsonString($0.description) })
+  if let proposal = contents.authority.proposal {
+    var object = JSONObject()
+    object.put("id", proposal.proposalID.description)
+    object.put("epoch", Int(proposal.epoch))
+    object.put("fingerprint", proposal.fingerprint)
+    object.putArray("changes", proposal.changes(from: descriptor).map { jsonString($0) })
+    object.putArray(
+      "signedBy", proposal.validSigners(among: descriptor.authorities).map { jsonString($0.name.description) })
+    json.put("proposal", object)
+  }
   if let certificate = contents.certificate {
     var object = JSONObject()
     object.put("serial", Int(certificate.serial))

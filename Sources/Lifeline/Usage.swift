@@ -38,11 +38,17 @@ enum Usage {
       neighbours                  this node's neighbours, strangers too
       routes [NODE]               ways to every node, or to one
       events [--follow]           the last events; with --follow also those to come
-      accept DIR [--yes | --expect ID [--name NAME]]
-                                  list the sealed records on the USB key DIR; take in all, or the one of
-                                  this box, under this name; what was taken in is removed from the key
+      accept DIR [--yes | --expect ID [--name NAME]] [--threshold K]
+                                  list the sealed records and the proposal on the USB key DIR; take in all,
+                                  or the one of this box, under this name; what was taken in is removed from
+                                  the key; with a new authority the network needs K signatures (a majority)
       forget NODE                 give up a member that will not come back
       rekey [NODE]                new session keys with every member, or with one
+      proposals                   successors of the network's descriptor that wait for signatures
+      sign ID                     agree to one
+      remove AUTHORITY [--threshold K]
+                                  propose a network without this authority
+      revoke NODE [--threshold K] propose to revoke a node for good, an authority too
       counters                    everything that is counted
     --run DIR   the run directory of the node (default /run/lifeline)
     --json      print the JSON document as it is
@@ -57,10 +63,15 @@ enum Usage {
                                   write the network and N enrolment secrets (16) to the key DIR;
                                   --withdraw first makes all unused secrets given out before worthless
       enroll --usb DIR [--name NAME] [--as component|authority]
-                                  on a new box: make its identity and store, ask for membership
-      accept --usb DIR [--yes | --expect ID [--name NAME]]
-                                  list the records on the key; take in all, or the one with this ID, under
-                                  this name; what was taken in is removed from the key
+                                  on a new box: make its identity and store, ask for membership; again on a
+                                  new authority with the key that came back: take in what is there for it
+      accept --usb DIR [--yes | --expect ID [--name NAME]] [--threshold K]
+                                  list the records and the proposal on the key; take in all, or the one with
+                                  this ID, under this name; what was taken in is removed from the key; with a
+                                  new authority the network needs K signatures (default: a majority)
+      descriptor --usb DIR [--remove NAME | --revoke NAME] [--threshold K]
+                                  propose a network without an authority, with a node revoked, or with
+                                  another threshold; on the key for other authorities to accept
       show [--json]               what is in the store, never a secret
       set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off,
                                   wide-discovery=on|off, protected-rate=KBITS (to each peer over two ways at

@@ -12,13 +12,25 @@ public enum KeyFileKind: UInt8, Sendable {
   case secret = 2
   /// `lifeline/records/ID.llr`
   case record = 3
+  /// `lifeline/proposal.llp`
+  case proposal = 4
+  /// `lifeline/authorities/ID.lla`
+  case admission = 5
+
+  /// No file of this kind is larger, frame and all; a reader may stop there.
+  public var sizeLimit: Int {
+    switch self {
+    case .network, .secret, .record, .proposal: KeyFile.sizeLimit
+    case .admission: KeyFile.overhead + SealedAdmission.sizeLimit
+    }
+  }
 }
 
 public enum KeyFile {
   static let magic: UInt32 = 0x4c4c_4b31  // "LLK1"
   /// What the frame adds: magic 4, kind 1, length 4, checksum 32.
   public static let overhead = 4 + 1 + 4 + 32
-  /// No file on a key is larger; a reader may stop there. The descriptor is the largest.
+  /// Of every kind but an admission; the descriptor is the largest.
   public static let sizeLimit = NetworkDescriptor.encodedLimit + overhead
 
   public static func wrap(_ kind: KeyFileKind, _ contents: [UInt8]) -> [UInt8] {
@@ -33,7 +45,7 @@ public enum KeyFile {
   }
 
   public static func unwrap(_ kind: KeyFileKind, _ file: [UInt8]) throws(MembershipError) -> [UInt8] {
-    if file.count < overhead || file.count > sizeLimit { throw .damagedFile }
+    if file.count < overhead || file.count > kind.sizeLimit { throw .damagedFile }
     let checksum = blake2b256(Array(file[..<(file.count - 32)]), key: nil).array
     if !checksum.elementsEqual(file[(file.count - 32)...]) { throw .damagedFile }
     var reader = ByteReader(file.span)

@@ -125,6 +125,10 @@ public enum DescriptorFault: Equatable, Sendable, CustomStringConvertible {
   case tooManyRevoked(Int)
   case revokedAuthority
   case epoch
+  /// What an order would change is so already, or names nobody.
+  case nothingChanges
+  /// Components' stores could not hold it (`NetworkDescriptor.componentRoom`).
+  case tooLarge(neededBytes: Int, haveBytes: Int)
 
   public var description: String {
     switch self {
@@ -136,6 +140,9 @@ public enum DescriptorFault: Equatable, Sendable, CustomStringConvertible {
     case .tooManyRevoked(let count): "has \(count) revoked IDs; the limit is \(NetworkDescriptor.revokedLimit)"
     case .revokedAuthority: "revokes one of its own authorities"
     case .epoch: "has an epoch that does not fit its founding"
+    case .nothingChanges: "would be the same as the present one"
+    case .tooLarge(let needed, let have):
+      "would not fit the components' stores: \(needed) bytes needed, \(have) fit; remove authorities that are gone"
     }
   }
 }

@@ -176,15 +176,30 @@ public struct NetworkDescriptor: Equatable {
     return validSignatures(of: previous.authorities) >= Int(previous.threshold)
   }
 
-  private func validSignatures(of signers: [AuthorityEntry]) -> Int {
+  private func validSignatures(of signers: [AuthorityEntry]) -> Int { validSigners(among: signers).count }
+
+  /// Those of the entries that have signed it, in ascending order of index.
+  public func validSigners(among signers: [AuthorityEntry]) -> [AuthorityEntry] {
     let body = signedBytes
-    var count = 0
+    var found: [AuthorityEntry] = []
     for each in signatures {
       for signer in signers where signer.index == each.authority {
-        if verifySignature(each.signature, of: body, by: signer.signingKey) { count += 1 }
+        if verifySignature(each.signature, of: body, by: signer.signingKey) { found.append(signer) }
       }
     }
-    return count
+    return found
+  }
+
+  /// Keeps what these signed and drops every other signature.
+  mutating func keepSignatures(of signers: [AuthorityEntry]) {
+    signatures.removeAll { each in !signers.contains { $0.index == each.authority } }
+  }
+
+  /// The same without any signature: what a store that has room for no more keeps.
+  public var unsigned: NetworkDescriptor {
+    var copy = self
+    copy.signatures = []
+    return copy
   }
 
   public static func == (a: NetworkDescriptor, b: NetworkDescriptor) -> Bool { a.encode() == b.encode() }

@@ -58,6 +58,8 @@ struct AdjacencyRecord {
   var certificateBytes: [UInt8] = []
   /// The last certificate that did not verify under the present descriptor.
   var badCertificate: [UInt8] = []
+  /// The authority that signed its certificate has left the network: until then it may show one of another's.
+  var vouchedUntil = Instant.never
   /// A DISCOVER, or a first message, from this address was its own.
   var isProved = false
   var peerNonce: Bytes16

@@ -48,6 +48,11 @@ extension NeighbourEngine {
       dropCandidate(adjacency)
       if !adjacency.pointee.hasKey { startHandshakeIfOurs(adjacency, at: now) }
     }
+    if now >= adjacency.pointee.vouchedUntil {
+      log(.warning, "neighbour \(adjacency.pointee.id.description) is dropped: nobody has certified it anew")
+      forget(adjacency, .revoked, at: now)
+      return
+    }
     decayPenalty(adjacency, at: now)
     evaluate(adjacency, at: now)
     if now >= adjacency.pointee.rekeyAt || isWorn(adjacency) {
@@ -79,6 +84,7 @@ extension NeighbourEngine {
   private func dueAt(_ adjacency: AdjacencyPointer) -> Instant {
     var due = min(adjacency.pointee.forgetAt, adjacency.pointee.oldKeyUntil)
     due = min(due, min(adjacency.pointee.rekeyAt, adjacency.pointee.decayAt))
+    due = min(due, adjacency.pointee.vouchedUntil)
     if adjacency.pointee.isHeard { due = min(due, adjacency.pointee.hearingUntil) }
     if let candidate = adjacency.pointee.candidate { due = min(due, candidate.until) }
     if let retry = adjacency.pointee.handshake?.nextRetry { due = min(due, retry) }

@@ -261,6 +261,7 @@ extension NeighbourEngine {
         return
       }
       adjacency.pointee.certificate = certificate
+      adjacency.pointee.vouchedUntil = .never
       adjacency.pointee.certificateBytes = bytes
       adjacency.pointee.reportStrangerAt = now + NeighbourLimits.strangerPatience
     } catch {

@@ -156,6 +156,7 @@ extension NeighbourEngine {
     if let known, known.pointee.id == certificate.id {
       adjacency = known
       adjacency.pointee.certificate = certificate
+      adjacency.pointee.vouchedUntil = .never
       adjacency.pointee.certificateBytes = frame.certificate
     } else {
       if let known {

@@ -19,6 +19,18 @@ public enum ContentSubtype {
   public static let relay: UInt8 = 2
   /// In LINKED frames only.
   public static let toward: UInt8 = 3
+  /// Routes that are broken, in LINKED frames only.
+  public static let broken: UInt8 = 4
+  /// Descriptors, in LINKED frames only (docs/PROTOCOL.md section 9).
+  public static let successionAsk: UInt8 = 8
+  public static let successionPiece: UInt8 = 9
+  public static let standing: UInt8 = 10
+
+  /// Whether a LINKED frame may carry it.
+  @inline(__always)
+  static func isLinked(_ subtype: UInt8) -> Bool {
+    subtype >= beacon && subtype <= broken || subtype >= successionAsk && subtype <= standing
+  }
 }
 
 /// Byte 0: type 4 bits, phase 1, size code 2, and a bit that is 0.

@@ -48,6 +48,8 @@ enum NeighbourLimits {
   static let strangerLife = Duration.seconds(35)
   /// A neighbour with a key that is down is forgotten after this.
   static let downLife = Duration.seconds(60)
+  /// A neighbour with a key whose certificate's issuer has left the network keeps its link for so long.
+  static let orphanLife = Duration.seconds(60)
   /// A neighbour that is down hears hellos at the normal pace for this long, then once a second; nobody else may claim
   /// its address until then.
   static let eagerLife = Duration.seconds(10)

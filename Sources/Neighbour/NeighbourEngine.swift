@@ -165,8 +165,9 @@ public struct NeighbourEngine: ~Copyable {
 
   // MARK: - Membership
 
-  /// The node's descriptor or certificate is new. Neighbours whose certificates do not hold any more are dropped; with a
-  /// new certificate of its own the node makes itself known at once.
+  /// The node's descriptor or certificate is new. Neighbours whose certificates do not hold any more are dropped, but a
+  /// link whose neighbour has lost nothing but its certificate's issuer stays for a minute; with a new certificate of its
+  /// own the node makes itself known at once.
   public mutating func update(
     descriptor: NetworkDescriptor, certificate: MembershipCertificate?, at now: Instant
   ) {
@@ -185,11 +186,18 @@ public struct NeighbourEngine: ~Copyable {
         try shown.verify(with: descriptor)
         counters.certificatesVerified &+= 1
         verified.insert(blake2b256(adjacency.pointee.certificateBytes))
+        adjacency.pointee.vouchedUntil = .never
         if isNew {
           adjacency.pointee.isStrangerReported = false
           startHandshakeIfOurs(adjacency, at: now)
         }
       } catch {
+        if adjacency.pointee.hasKey, hasLostIssuer(error) {
+          if adjacency.pointee.vouchedUntil == .never {
+            adjacency.pointee.vouchedUntil = now + NeighbourLimits.orphanLife
+          }
+          continue
+        }
         log(.warning, "neighbour \(adjacency.pointee.id.description) is dropped: \(error.description)")
         forget(adjacency, .revoked, at: now)
       }
@@ -204,6 +212,14 @@ public struct NeighbourEngine: ~Copyable {
       }
     }
     refreshDeadline()
+  }
+
+  /// The certificate held once; its index is nobody's now, or another authority's.
+  private func hasLostIssuer(_ error: MembershipError) -> Bool {
+    switch error {
+    case .unknownIssuer, .badSignature: true
+    default: false
+    }
   }
 
   /// Frames of this network have at least so many bytes: a link that carries less is none.

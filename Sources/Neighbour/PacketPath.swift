@@ -88,7 +88,7 @@ extension NeighbourEngine {
     key.pointee.decrypt(p, encryptedEnd: end, counter: counter)
     noteFrame(adjacency, count: end, at: now)
     let subtype = p[15]
-    if subtype < ContentSubtype.beacon || subtype > ContentSubtype.toward { throw .invalidField }
+    if !ContentSubtype.isLinked(subtype) { throw .invalidField }
     return .linked(
       adjacency: UInt16(adjacency.pointee.number), subtype: subtype, offset: ContentFrame.linkedContent, count: length)
   }

@@ -30,8 +30,6 @@ final class AuthorityState {
   private var routeSequence: UInt32
   private let routeMask: UInt32
   var size = OnionSize(code: 0)
-  /// Numbers of channels whose members were forgotten.
-  var freeNumbers: [UInt32] = []
   /// When paths are computed anew; `never` when nothing changed.
   var recomputeDue = Instant.never
   /// When the next alternates are computed and laid; `never` when all are.
@@ -53,6 +51,18 @@ final class AuthorityState {
   /// Channels whose newest LSA waits for their budget, and when to look again.
   var advertisers: [UInt32] = []
   var advertisersDue = Instant.never
+  /// Members whose certificates' issuer has left, to be certified anew; some at a time.
+  var orphans: [ComponentID] = []
+  var orphansDue = Instant.never
+  /// When other MAs are told of members again: their streams were full, or they had no route.
+  var tellingDue = Instant.never
+  /// Certificates looked at of components that this MA does not know.
+  var guests = TokenBucket(rate: 20, burst: 64)
+  /// Other MAs that were reached when it was last said in a beacon, by index.
+  var reached: UInt16 = 0
+  /// Successors of the descriptor that other MAs have signed and this one has not; 4 at most, the newest last.
+  var proposals: [NetworkDescriptor] = []
+  static let proposalLimit = 4
   /// Computations of paths: beyond this rate changes are gathered for longer.
   var computations = TokenBucket(rate: 50, burst: 128)
   /// Beacons sent before their time for links that components report.
@@ -126,7 +136,7 @@ final class AuthorityState {
   /// Forgets a channel's addresses, routes and keys; the next new member gets its number.
   func remove(_ channel: Channel) {
     byID[channel.peer] = nil
-    byIPv4[channel.ipv4] = nil
+    if byIPv4[channel.ipv4] == channel.number { byIPv4[channel.ipv4] = nil }
     byInterfaceID[channel.interfaceID] = nil
     if let previous = channel.previousSession { forget(spi: previous.keys.spi, of: channel) }
     if let admission = admissions[channel.number] {
@@ -140,9 +150,7 @@ final class AuthorityState {
     advertisers.removeAll { $0 == channel.number }
     // Nothing that was to go through it may go through the next one's.
     for (_, other) in admissions { other.attempts.removeAll { $0.carrier.leads(through: channel.number) } }
-    channel.previousSession = nil
-    channel.previousEnds = .never
-    freeNumbers.append(channel.number)
+    channel.end()
   }
 
   /// R of everything laid for a component names nothing any more.
@@ -156,6 +164,7 @@ final class AuthorityState {
 
   var nextDeadline: Instant? {
     var deadline: Instant? = min(min(recomputeDue, renewalDue), min(min(advertisersDue, alternatesDue), sharesDue))
+    deadline = earlier(deadline, min(orphansDue, tellingDue))
     for number in challenged {
       for attempt in admissions[number]?.attempts ?? [] { deadline = earlier(deadline, attempt.due) }
     }
@@ -179,8 +188,17 @@ final class Admission {
   var renewalDue = Instant.never
   /// What is laid for the component, by place; the best way first.
   var laid: [LaidWay] = []
+  /// X25519: what the component is challenged with.
+  let agreementKey: Bytes32
+  /// Empty as long as this MA knows neither name nor address: the component is asked for them.
   var certificate: [UInt8] = []
   var opening: [UInt8] = []
+  /// The epoch of its descriptor as its last ATTACH said.
+  var saidEpoch: UInt32 = 0
+  /// An MA: members it is still to be told of.
+  var untold: [ComponentID] = []
+
+  init(agreementKey: Bytes32) { self.agreementKey = agreementKey }
 
   /// How long a component may take to use a session it has agreed to, before its ATTACH gets another challenge.
   static let provingTime = Duration.seconds(1)

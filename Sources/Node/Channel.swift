@@ -88,6 +88,8 @@ final class Channel {
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier: TrafficClassifier
+  /// MA: requests of the component for descriptors.
+  var chains = TokenBucket(rate: 1, burst: 4)
 
   private let agenda: ChannelAgenda
   /// It is on the agenda's list already, or is being tended.
@@ -135,6 +137,17 @@ final class Channel {
 
   /// There is a route to the peer.
   var isRouted: Bool { !ways.isEmpty }
+
+  /// The relation is over: nothing of it is used again.
+  func end() {
+    session = nil
+    previousSession = nil
+    previousEnds = .never
+    pendings = []
+    ways.removeAll()
+    carrier = .none
+    stream = ControlStream()
+  }
 }
 
 /// The first 8 bytes of an ID as a big-endian number: the interface ID of its IPv6 address.

@@ -31,8 +31,8 @@ public struct Node: Personality, ~Copyable {
   var contents: StoreContents
   let identity: Identity
   var descriptor: NetworkDescriptor
-  /// This node's index among the MAs, or nil on a component.
-  let authorityIndex: Int?
+  /// This node's index among the MAs, or nil on a component and on an MA that is not, or not any more, in the descriptor.
+  var authorityIndex: Int?
   var entropy: Entropy
 
   var neighbour: NeighbourEngine
@@ -52,7 +52,13 @@ public struct Node: Personality, ~Copyable {
   let agenda = ChannelAgenda()
   /// Buffers that streams leave to everything else.
   static let bufferReserve = 64
+  /// Numbers of channels that ended for good.
+  var freeNumbers: [UInt32] = []
+  /// In the order of the MAs' indices.
   var uplinks: [Uplink] = []
+  /// The MA for what is not for another one; see `choosePreferred`.
+  var preferred: Channel?
+  var succession = Succession()
   var authority: AuthorityState?
   var relayDesk = RelayDesk()
 
@@ -107,19 +113,12 @@ public struct Node: Personality, ~Copyable {
     beacon = BeaconEngine(
       network: descriptor.networkID.bytes,
       authorities: descriptor.authorities.map { BeaconAuthority(id: $0.id, signingKey: $0.signingKey) },
-      ownKey: contents.authorityIndex == nil ? nil : contents.identity.signing, entropy: entropy.fork())
+      ownKey: contents.role == .authority ? contents.identity.signing : nil, entropy: entropy.fork())
     beacon.epoch = descriptor.epoch
     relay = OnionRelay(seed: entropy.u32())
     currentTime = now
-    for entry in descriptor.authorities where entry.id != contents.identity.id {
-      let channel = Channel(
-        number: UInt32(channels.count), peer: entry.id, authorityIndex: Int(entry.index), isUplink: true,
-        protectedRate: protectedRate, agenda: agenda)
-      channel.name = Array(entry.name.bytes)
-      channel.ipv4 = entry.ipv4
-      channels.append(channel)
-      uplinks.append(Uplink(channel: channel, entropy: &entropy))
-    }
+    for entry in descriptor.authorities where entry.id != contents.identity.id { addUplink(entry) }
+    succession.keep(descriptor)
     self.contents.bumpBoot()
     persist()
     if let own = authorityIndex { startAuthority(own, at: now) }
@@ -184,6 +183,9 @@ struct NodeCounters {
   var challengesMade: UInt64 = 0
   var challengesOverBudget: UInt64 = 0
   var advertisementsHeld: UInt64 = 0
+  var successionOverBudget: UInt64 = 0
+  var successionRefused: UInt64 = 0
+  var membersRefused: UInt64 = 0
   var computations: UInt64 = 0
 }
 
@@ -271,7 +273,9 @@ extension Node {
       topologyIsDirty = false
       ownAdjacenciesChanged(at: now)
     }
+    tendSuccession(at: now)
     for uplink in uplinks { tendUplink(uplink, at: now) }
+    choosePreferred(at: now)
     if authority != nil { tendAuthority(at: now) }
     relay.expireKeys(at: now)
     tendChannels(at: now)
@@ -309,6 +313,7 @@ extension Node {
         topologyIsDirty = true
         beacon.adjacencyUp(number, at: now)
         relayDesk.adjacencyChanged(number)
+        showStanding(to: number, at: now)
         for uplink in uplinks where uplink.attachedOn == nil { uplink.attachDue = now }
         linkCame(number, at: now)
         if let up = neighbour.adjacency(number) { reportLink(to: up.id, on: up.port, "up") }
@@ -317,7 +322,9 @@ extension Node {
         beacon.adjacencyDown(number)
         linkFailed(number, at: now)
         reportLink(to: id, on: port, "down: " + neighbour.describe(reason, frameSize: frameSize))
-      case .adjacencyChanged: topologyIsDirty = true
+      case .adjacencyChanged(let number):
+        topologyIsDirty = true
+        neighbourChanged(number, at: now)
       case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
       case .strangerGone(let number): beacon.adjacencyDown(number)
@@ -393,6 +400,7 @@ extension Node {
     deadline = earlier(deadline, agenda.nextDeadline(channels))
     deadline = earlier(deadline, relay.nextDeadline)
     if deadline == .never { deadline = nil }
+    deadline = earlier(deadline, succession.nextDeadline)
     if let authority { deadline = earlier(deadline, authority.nextDeadline) }
     deadline = earlier(deadline, reassemblyDeadline)
     // A deadline that is due already is due in a moment: what could be done now was done.

@@ -9,19 +9,22 @@ import Wire
 extension Node {
   mutating func accept(_ request: ControlRequest, at now: Instant) -> ControlAnswer {
     guard authority != nil else { return .failure("only an authority accepts boxes: run this on the MA") }
+    guard let order = AcceptOrder(request.words) else {
+      return .failure(
+        "accept takes --yes, or --expect ID with 32 hexadecimal digits and perhaps --name NAME, and --threshold K")
+    }
+    if order.isProposal { return acceptProposal(request.attachment, order.policy, at: now) }
     let records: [[UInt8]]
     do throws(MembershipError) {
       records = try RecordBundle.decode(request.attachment)
     } catch {
       return .failure("the records did not arrive whole: try again")
     }
-    guard let order = AcceptOrder(request.words) else {
-      return .failure("accept takes --yes, or --expect ID with 32 hexadecimal digits and perhaps --name NAME")
-    }
     let before = contents
     let outcomes: [AcceptOutcome]
     do throws(StoreError) {
-      outcomes = try contents.accept(records: records, policy: order.policy, entropy: &entropy)
+      outcomes = try contents.accept(
+        records: records, policy: order.policy, threshold: order.threshold, entropy: &entropy)
     } catch {
       return .failure(error.description)
     }
@@ -31,10 +34,16 @@ extension Node {
         contents = before
         return .failure(error.description)
       }
-      persist()
+      if contents.descriptor.epoch != before.descriptor.epoch {
+        follow(before.descriptor, at: now)
+      } else {
+        persist()
+      }
     }
     for outcome in outcomes {
+      if case .proposed(let proposal, _, _) = outcome.verdict { tellProposal(proposal) }
       if case .accepted(let member) = outcome.verdict {
+        memberChanged(member.id, at: now)
         report(.notice, "\(member.name.description) is accepted as \(dottedQuad(member.opening.ipv4))")
         if channel(for: member) == nil {
           report(
@@ -44,6 +53,7 @@ extension Node {
         }
       }
     }
+    settle(at: now)
     return .document(acceptDocument(outcomes, from: order.first))
   }
 
@@ -62,6 +72,11 @@ extension Node {
           }
           json.field("verdict", verdictText(outcome.verdict))
           if let member = outcome.member { json.field("ipv4", dottedQuad(member.opening.ipv4)) }
+          if case .proposed(let proposal, let have, let need) = outcome.verdict {
+            json.field("proposal", proposal.proposalID.description)
+            json.field("proposalFingerprint", proposal.fingerprint)
+            json.field("missing", need - have)
+          }
           if case .refused(let reason) = outcome.verdict { json.field("why", reason.description) }
           json.field("spent", outcome.isSpent)
         }
@@ -75,6 +90,7 @@ extension Node {
     case .listed: "waiting"
     case .accepted: "accepted"
     case .alreadyMember: "member already"
+    case .proposed: "proposed"
     case .passedOver: "passed over"
     case .refused: "refused"
     }
@@ -86,6 +102,10 @@ private struct AcceptOrder {
   var policy = AcceptPolicy.list
   /// The first record's number on the key: a client sends many in several requests.
   var first = 0
+  /// The attachment is a proposal, not records.
+  var isProposal = false
+  /// Signatures the network needs once a new authority is in.
+  var threshold: UInt8?
 
   init?(_ words: [[UInt8]]) {
     var takesAll = false
@@ -95,6 +115,13 @@ private struct AcceptOrder {
     while let word = rest.popFirst() {
       if word.elementsEqual("--yes".utf8) {
         takesAll = true
+      } else if word.elementsEqual("--proposal".utf8) {
+        isProposal = true
+      } else if word.elementsEqual("--threshold".utf8), let digits = rest.popFirst() {
+        guard let number = decimal(digits[...]), (1...NetworkDescriptor.authorityLimit).contains(number) else {
+          return nil
+        }
+        threshold = UInt8(number)
       } else if word.elementsEqual("--expect".utf8), let digits = rest.popFirst() {
         guard let raw = bytes(hexadecimal: digits), raw.count == 16 else { return nil }
         expected = ComponentID(raw.withUnsafeBufferPointer { Bytes16(loadingFrom: $0.baseAddress!) })

@@ -19,49 +19,53 @@ extension Node {
     authority = state
     relay.setKey(state.ownKey, authority: own, at: now)
     beacon.originate(boot: contents.bootCount, at: now)
-    for uplink in uplinks {
-      state.byID[uplink.channel.peer] = uplink.channel.number
-      state.byIPv4[uplink.channel.ipv4] = uplink.channel.number
-      state.byInterfaceID[uplink.channel.interfaceID] = uplink.channel.number
-    }
     for member in contents.authority.members where member.state == .active && member.id != identity.id {
       _ = channel(for: member)
     }
+    adoptOrphans(at: now)
   }
 
   /// The channel of a member, made when there is none; nil at the limit.
   mutating func channel(for member: Member) -> Channel? {
     guard let authority else { return nil }
-    if let number = authority.byID[member.id] {
-      let known = channels[Int(number)]
-      return known.isUplink ? nil : known
-    }
-    guard !authority.freeNumbers.isEmpty || channels.count < limits.channels else {
+    if let number = authority.byID[member.id] { return channels[Int(number)] }
+    guard let channel = newChannel(with: member.id, agreementKey: member.certificate.agreementKey) else { return nil }
+    introduce(member, on: channel)
+    return channel
+  }
+
+  /// A channel with a component that may still have neither name nor address here.
+  mutating func newChannel(with id: ComponentID, agreementKey: Bytes32) -> Channel? {
+    guard let authority, let number = takeChannelNumber() else { return nil }
+    let channel = Channel(
+      number: number, peer: id, authorityIndex: authority.index, isUplink: false, protectedRate: protectedRate,
+      agenda: agenda)
+    channel.name = Array(id.description.utf8)
+    put(channel)
+    authority.byID[id] = number
+    authority.byInterfaceID[channel.interfaceID] = number
+    authority.admissions[number] = Admission(agreementKey: agreementKey)
+    return channel
+  }
+
+  /// A number for a new channel; nil at the limit.
+  mutating func takeChannelNumber() -> UInt32? {
+    guard !freeNumbers.isEmpty || channels.count < limits.channels else {
       counters.memberLimit &+= 1
       return nil
     }
-    let number = authority.freeNumbers.popLast() ?? UInt32(channels.count)
-    let channel = Channel(
-      number: number, peer: member.id, authorityIndex: authority.index, isUplink: false,
-      protectedRate: protectedRate, agenda: agenda)
-    channel.name = member.name.bytes
-    channel.ipv4 = member.opening.ipv4
-    if Int(number) < channels.count {
-      // Nothing of the forgotten member's is taken over.
-      for epochAndSpace in 0..<UInt32(8) { reassembler.forget(peer: number << 3 | epochAndSpace) }
-      for other in channels where other.carrier.leads(through: number) { other.carrier = .none }
-      channels[Int(number)] = channel
-    } else {
+    return freeNumbers.popLast() ?? UInt32(channels.count)
+  }
+
+  mutating func put(_ channel: Channel) {
+    guard Int(channel.number) < channels.count else {
       channels.append(channel)
+      return
     }
-    authority.byID[member.id] = channel.number
-    authority.byIPv4[member.opening.ipv4] = channel.number
-    authority.byInterfaceID[channel.interfaceID] = channel.number
-    let admission = Admission()
-    admission.certificate = member.certificate.encode()
-    admission.opening = member.opening.encode()
-    authority.admissions[channel.number] = admission
-    return channel
+    // Nothing of the one before is taken over.
+    for epochAndSpace in 0..<UInt32(8) { reassembler.forget(peer: channel.number << 3 | epochAndSpace) }
+    for other in channels where other.carrier.leads(through: channel.number) { other.carrier = .none }
+    channels[Int(channel.number)] = channel
   }
 
   mutating func tendAuthority(at now: Instant) {
@@ -73,6 +77,7 @@ extension Node {
     authority.challenged.removeAll { authority.admissions[$0]?.attempts.isEmpty ?? true }
     takeHeldAdvertisements(at: now)
     tendRenewals(at: now)
+    tendMembers(at: now)
     if now >= authority.recomputeDue {
       authority.recomputeDue = .never
       _ = authority.computations.takeIfAvailable(at: now)
@@ -81,6 +86,7 @@ extension Node {
     }
     layAlternates(at: now)
     sendShares(at: now)
+    tellReached(at: now)
   }
 
   func scheduleRecompute(at now: Instant) {
@@ -130,13 +136,11 @@ extension Node {
       counters.relayInvalid &+= 1
       return
     }
-    guard let member = contents.authority.member(request.id), member.state == .active,
-      !descriptor.isRevoked(request.id),
-      let channel = channel(for: member), let admission = authority.admissions[channel.number]
-    else {
+    guard let channel = channel(for: request, at: now), let admission = authority.admissions[channel.number] else {
       counters.strangersRefused &+= 1
       return
     }
+    admission.saidEpoch = request.epoch
     // The component makes a new nonce when it takes a session into use: this one is late, or somebody repeats it.
     // And while its first frame may still be under way, another challenge would only be in that one's way.
     if request.nonce == admission.sessionNonce, channel.session != nil {
@@ -170,7 +174,7 @@ extension Node {
     do throws(SessionHandshakeError) {
       let challenge = try SessionChallenge(
         network: descriptor.networkID.bytes, authority: identity.id, authorityKey: identity.agreement,
-        component: request.id, componentKey: member.certificate.agreementKey, beside: beside, nonce: request.nonce,
+        component: request.id, componentKey: admission.agreementKey, beside: beside, nonce: request.nonce,
         epoch: freeEpoch(channel, admission, besides: request.keyEpoch), spi: freshSPI(), entropy: &entropy)
       counters.challengesMade &+= 1
       admission.attempts.append(
@@ -261,15 +265,26 @@ extension Node {
     channel.carrier = carrier
     admission.heldAdvertisement = []
     authority.graph.beginAnew(channel.peer)
-    let message = Welcome(
-      epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
-      authorityIPv4: ownIPv4, authorityName: contents.name.bytes)
-    _ = channel.stream.send(message.encode())
+    sendChain(from: admission.saidEpoch &+ 1, on: channel)
+    sendWelcome(on: channel)
     scheduleRenewal(admission, at: now)
     markStale(through: channel, admission)
     authority.wantDetours(channel.number)
     scheduleRecompute(at: now)
-    report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) is authenticated")
+    if descriptor.index(of: channel.peer) != nil {
+      tellAllMembers(channel, admission)
+      tellProposals(on: channel)
+    }
+    report(.notice, "\(nameOf(channel.peer) ?? channel.peer.description) is authenticated")
+  }
+
+  /// Without a certificate the component says who it is.
+  mutating func sendWelcome(on channel: Channel) {
+    guard let admission = authority?.admissions[channel.number] else { return }
+    let message = Welcome(
+      epoch: descriptor.epoch, certificate: admission.certificate, opening: admission.opening,
+      authorityIPv4: ownIPv4, authorityName: contents.name.bytes)
+    _ = channel.stream.send(message.encode())
   }
 
   // MARK: Messages from components
@@ -295,7 +310,14 @@ extension Node {
         scheduleRecompute(at: now)
         report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) says goodbye")
       case .renewed: completeRenewal(body, on: channel, at: now)
-      case .welcome, .returnRoute, .relayDown, .descriptor, .renew, .detours, .successors, .probe, .probed, .suspect:
+      case .chain:
+        var reader = ByteReader(body)
+        let epoch = try reader.u32()
+        guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("chain length")) }
+        if channel.chains.takeIfAvailable(at: now) { sendChain(from: epoch, on: channel) }
+      case .present: receivePresent(try Present(decoding: body), on: channel, at: now)
+      case .welcome, .returnRoute, .relayDown, .descriptor, .renew, .detours, .successors, .probe, .probed, .suspect,
+        .members, .proposal:
         counters.controlInvalid &+= 1
       }
     } catch {

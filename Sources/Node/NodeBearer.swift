@@ -130,6 +130,7 @@ extension Node {
       }
       if fallback == nil { fallback = uplink.channel }
     }
+    if let preferred, preferred.isRouted { return preferred }
     return fallback
   }
 

@@ -26,9 +26,10 @@ extension Node {
     if isWord(command, "accept") { return accept(request, at: now) }
     if isWord(command, "forget") { return forget(argument, at: now) }
     if isWord(command, "rekey") { return rekey(argument, at: now) }
+    if let answer = council(command, request, at: now) { return answer }
     return .failure(
-      "unknown command \(String(decoding: command, as: UTF8.self)): "
-        + "status, nodes, links, neighbours, routes, counters, events, accept, forget, rekey")
+      "unknown command \(String(decoding: command, as: UTF8.self)): status, nodes, links, neighbours, routes, counters, "
+        + "events, accept, forget, rekey, proposals, sign, remove, revoke")
   }
 
   /// An MA always; a component that has its address and reaches an MA. What the bearer device adds, the loop knows.
@@ -61,18 +62,10 @@ extension Node {
       json.field("neighbours", neighbour.adjacencies.filter { $0.state == .up }.count)
       if authority != nil {
         json.field("members", contents.authority.members.filter { $0.state == .active }.count)
-        json.field("reachable", channels.filter { $0.isRouted }.count)
-      } else {
-        json.key("authorities")
-        json.array { json in
-          for uplink in uplinks {
-            json.object { json in
-              json.field("name", authorityName(uplink.channel.authorityIndex))
-              json.field("reached", isReached(uplink))
-            }
-          }
-        }
+        json.field("reachable", channels.filter { !$0.isUplink && $0.isRouted }.count)
       }
+      json.field("threshold", Int(descriptor.threshold))
+      writeAuthorities(&json)
     }
     return .document(json.bytes)
   }
@@ -85,7 +78,7 @@ extension Node {
       writeNode(
         &json, name: contents.name.description, id: identity.id,
         role: authority == nil ? .component : .authority, state: "authenticated", ipv4: ownIPv4, hops: 0)
-      for uplink in uplinks {
+      for uplink in uplinks where authority?.byID[uplink.channel.peer] == nil {
         writeNode(
           &json, name: authorityName(uplink.channel.authorityIndex), id: uplink.channel.peer, role: .authority,
           state: isReached(uplink) ? "authenticated" : "unreachable", ipv4: uplink.channel.ipv4, hops: nil)
@@ -94,7 +87,6 @@ extension Node {
         for member in contents.authority.members where member.state != .forgotten && member.id != identity.id {
           let number = authority.byID[member.id]
           let channel = number.map { channels[Int($0)] }
-          if channel?.isUplink == true { continue }
           let state: String
           if member.state == .revoked || descriptor.isRevoked(member.id) {
             state = "revoked"
@@ -303,48 +295,49 @@ extension Node {
 
   // MARK: Members
 
-  private func member(named name: [UInt8]) -> Member? {
+  /// By name or ID; of two that were given one name the one that keeps it.
+  func member(named name: [UInt8]) -> Member? {
+    var found: Member?
     for member in contents.authority.members where member.state != .forgotten {
-      if member.name.bytes.elementsEqual(name) || member.id.description.utf8.elementsEqual(name) { return member }
+      if member.id.description.utf8.elementsEqual(name) { return member }
+      if !member.name.bytes.elementsEqual(name) { continue }
+      if let found, !member.precedes(found) { continue }
+      found = member
     }
-    return nil
+    return found
   }
 
   private func isOwn(_ name: [UInt8]) -> Bool {
     contents.name.bytes.elementsEqual(name) || identity.id.description.utf8.elementsEqual(name)
   }
 
-  private func unknownNode(_ name: [UInt8]) -> ControlAnswer {
+  func unknownNode(_ name: [UInt8]) -> ControlAnswer {
     if isOwn(name) { return .failure("\(contents.name.description) is this node itself") }
     return .failure("no node \(String(decoding: name, as: UTF8.self)): lifeline ctl nodes lists them")
   }
 
   private mutating func forget(_ name: [UInt8]?, at now: Instant) -> ControlAnswer {
-    guard let authority else { return .failure("only an authority can forget a node") }
+    guard authority != nil else { return .failure("only an authority can forget a node") }
     guard let name else { return .failure("forget what? lifeline ctl forget NODE") }
     guard let member = member(named: name) else { return unknownNode(name) }
     guard member.id != identity.id else { return .failure("this node does not forget itself") }
     do throws(StoreError) {
-      _ = try contents.forget(member.name)
+      _ = try contents.forget(member.id)
     } catch {
       return .failure(error.description)
     }
     persist()
-    if let number = authority.byID[member.id], !channels[Int(number)].isUplink {
-      let channel = channels[Int(number)]
-      if channel.session != nil { sendDatagram([ControlType.goodbye.rawValue], on: channel, at: now) }
-      channel.session = nil
-      channel.ways.removeAll()
-      authority.remove(channel)
-      authority.graph.remove(member.id)
-      scheduleRecompute(at: now)
-    }
+    drop(member.id, at: now)
+    memberChanged(member.id, at: now)
     report(.notice, "\(member.name.description) is forgotten")
     settle(at: now)
+    let others = contents.forgetQuorum - 1
     var json = JSONWriter()
     json.object { json in
       json.field("forgotten", member.name.description)
       json.field("id", member.id.description)
+      // Until as many have given it up, the other authorities go on serving it.
+      if others > 0 { json.field("otherAuthoritiesNeeded", others) }
     }
     return .document(json.bytes)
   }

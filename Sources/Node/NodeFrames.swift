@@ -18,6 +18,9 @@ enum LinkSubtype {
   static let relay: UInt8 = 2
   static let toward: UInt8 = 3
   static let broken: UInt8 = 4
+  static let successionAsk: UInt8 = 8
+  static let successionPiece: UInt8 = 9
+  static let standing: UInt8 = 10
 }
 
 extension Node {
@@ -63,6 +66,10 @@ extension Node {
       let copy = Array(content)
       pool.give(frame)
       receiveToward(copy, on: adjacency, at: now)
+    case LinkSubtype.successionAsk...LinkSubtype.standing where isLinked:
+      let copy = Array(content)
+      pool.give(frame)
+      receiveSuccession(subtype, copy, on: adjacency, at: now)
     default:
       counters.relayInvalid &+= 1
       pool.give(frame)
@@ -214,7 +221,7 @@ extension Node {
       return
     }
     var destination = neighbour.sealLinked(subtype: subtype, content: content, into: &buffer, on: adjacency, at: now)
-    if destination == nil, subtype != LinkSubtype.toward {
+    if destination == nil, subtype == LinkSubtype.beacon || subtype == LinkSubtype.relay {
       destination = neighbour.composeOpen(subtype: subtype, content: content, into: &buffer, on: adjacency, at: now)
     }
     guard let destination else {

@@ -124,12 +124,12 @@ extension Node {
   }
 
   private mutating func beginRenewal(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
-    guard let session = channel.session, let member = contents.authority.member(channel.peer) else { return false }
+    guard let session = channel.session else { return false }
     let challenge: SessionChallenge
     do throws(SessionHandshakeError) {
       challenge = try SessionChallenge(
         network: descriptor.networkID.bytes, authority: identity.id, authorityKey: identity.agreement,
-        component: channel.peer, componentKey: member.certificate.agreementKey, nonce: session.keys.renewal,
+        component: channel.peer, componentKey: admission.agreementKey, nonce: session.keys.renewal,
         epoch: freeEpoch(channel, admission, besides: AttachRequest.noKeyEpoch), spi: freshSPI(), entropy: &entropy)
     } catch {
       counters.handshakeRefused &+= 1

@@ -19,6 +19,8 @@ final class Uplink {
   static let lsaInterval = Duration.seconds(30)
   /// Changes that follow one another are told together.
   static let lsaSpacing = Duration.milliseconds(10)
+  /// Between two requests for descriptors.
+  static let chainSpacing = Duration.seconds(1)
 
   let channel: Channel
   var nonce: Bytes16
@@ -35,6 +37,8 @@ final class Uplink {
   var lsaSentAt = Instant.zero
   /// ipv4 and name of the MA came with WELCOME.
   var isWelcome = false
+  /// Not before then are descriptors asked for again.
+  var chainDue = Instant.zero
 
   init(channel: Channel, entropy: inout Entropy) {
     self.channel = channel
@@ -288,7 +292,10 @@ extension Node {
       case .renew: answerRenewal(body, uplink, at: now)
       case .detours: try takeDetours(body, authority: channel.authorityIndex, at: now)
       case .successors: try takeSuccessors(body, authority: channel.authorityIndex)
-      case .lsa, .relayUp, .descriptor, .renewed, .probe, .probed, .suspect: counters.controlInvalid &+= 1
+      case .descriptor: receiveDescriptor(body, on: channel, at: now)
+      case .members: receiveMembers(body, on: channel, at: now)
+      case .proposal: receiveProposal(body, on: channel, at: now)
+      case .lsa, .relayUp, .renewed, .chain, .present, .probe, .probed, .suspect: counters.controlInvalid &+= 1
       }
     } catch {
       counters.controlInvalid &+= 1
@@ -299,7 +306,10 @@ extension Node {
     uplink.channel.name = message.authorityName
     uplink.channel.ipv4 = message.authorityIPv4
     uplink.isWelcome = true
-    guard !message.certificate.isEmpty else { return }
+    guard !message.certificate.isEmpty else {
+      present(to: uplink)
+      return
+    }
     do throws(MembershipError) {
       let certificate = try MembershipCertificate(decoding: message.certificate)
       let opening = try MembershipOpening(decoding: message.opening)

@@ -11,6 +11,13 @@ public enum AcceptPolicy {
   case all
   /// Only the box with this ID; under `name` when it is not nil instead of the name it wants.
   case only(ComponentID, as: NodeName?)
+
+  public var isListing: Bool {
+    switch self {
+    case .list: true
+    case .all, .only: false
+    }
+  }
 }
 
 public enum AcceptVerdict {
@@ -19,6 +26,8 @@ public enum AcceptVerdict {
   case accepted(Member)
   /// It was taken in before and stays what it is; a new secret it used is spent.
   case alreadyMember(Member)
+  /// An authority to come: this one has signed the descriptor that names it, and others must.
+  case proposed(NetworkDescriptor, have: Int, need: Int)
   /// Not the ID that was asked for.
   case passedOver
   case refused(AcceptRefusal)
@@ -35,14 +44,14 @@ public struct AcceptOutcome {
   public var member: Member? {
     switch verdict {
     case .listed(let member), .accepted(let member), .alreadyMember(let member): member
-    case .passedOver, .refused: nil
+    case .passedOver, .refused, .proposed: nil
     }
   }
 
   /// Whether the record can never be of use again, so that its file may be removed from the key.
   public var isSpent: Bool {
     switch verdict {
-    case .accepted, .alreadyMember: true
+    case .accepted, .alreadyMember, .proposed: true
     case .listed, .passedOver: false
     case .refused(.usedSecret), .refused(.unknownSecret): true
     case .refused: false
@@ -52,7 +61,7 @@ public struct AcceptOutcome {
   /// Whether the store has to be written before anyone hears of it.
   public var changesStore: Bool {
     switch verdict {
-    case .accepted, .alreadyMember: true
+    case .accepted, .alreadyMember, .proposed: true
     case .listed, .passedOver, .refused: false
     }
   }
@@ -72,6 +81,10 @@ public struct AcceptOutcome {
       return box + "  accepted as \(member.name.description) at \(dottedQuad(member.opening.ipv4))"
     case .alreadyMember(let member):
       return box + "  is a member already: \(member.name.description) at \(dottedQuad(member.opening.ipv4))"
+    case .proposed(let next, let have, let need):
+      return box
+        + "  proposed as an authority: proposal \(next.proposalID.description), fingerprint \(next.fingerprint), "
+        + "\(have) of \(need) signatures"
     case .passedOver: return box + "  passed over"
     case .refused(let refusal): return (box.utf8.isEmpty ? "" : box + "  ") + "refused: " + refusal.description
     }
@@ -88,10 +101,9 @@ public enum AcceptRefusal: Error, CustomStringConvertible {
   case nameTaken(NodeName, holder: ComponentID, wanted: ComponentID)
   case addressesExhausted(IPv4Prefix)
   case storeFull(neededBytes: Int, haveBytes: Int)
-  /// A record for an authority where more than one signature is needed for a new descriptor.
-  case needsSignatures(Int)
   case authoritiesFull
-  case descriptor(MembershipError)
+  /// The descriptor that is to name a new authority.
+  case proposal(ProposalRefusal)
 
   public var description: String {
     switch self {
@@ -111,30 +123,29 @@ public enum AcceptRefusal: Error, CustomStringConvertible {
     case .storeFull(let needed, let have):
       return "the authority's store is full (\(needed) bytes needed, \(have) fit): forgetting does not free space, "
         + "another authority can take it in"
-    case .needsSignatures(let k):
-      return "a new authority needs \(k) authorities' signatures, and gathering them is not supported by this version"
     case .authoritiesFull: return "the network has its \(NetworkDescriptor.authorityLimit) authorities"
-    case .descriptor(let error): return "the new network descriptor " + error.description
+    case .proposal(let error): return error.description
     }
   }
 }
 
 extension StoreContents {
   /// Judges sealed records (whole files, as read from a key) in the order given and takes in those the policy wants.
+  /// - Parameter threshold: signatures the network will need once a new authority is in; nil is a majority.
   public mutating func accept(
-    records: [[UInt8]], policy: AcceptPolicy, entropy: inout Entropy
+    records: [[UInt8]], policy: AcceptPolicy, threshold: UInt8? = nil, entropy: inout Entropy
   ) throws(StoreError) -> [AcceptOutcome] {
     if role != .authority { throw .notAnAuthority }
     guard let index = authorityIndex else { throw .noNetwork }
     if case .list = policy {
       var copy = self
-      return copy.judge(records, policy: policy, index: index, entropy: &entropy)
+      return copy.judge(records, policy: policy, threshold, index: index, entropy: &entropy)
     }
-    return judge(records, policy: policy, index: index, entropy: &entropy)
+    return judge(records, policy: policy, threshold, index: index, entropy: &entropy)
   }
 
   private mutating func judge(
-    _ files: [[UInt8]], policy: AcceptPolicy, index: UInt8, entropy: inout Entropy
+    _ files: [[UInt8]], policy: AcceptPolicy, _ threshold: UInt8?, index: UInt8, entropy: inout Entropy
   ) -> [AcceptOutcome] {
     var outcomes: [AcceptOutcome] = []
     for position in files.indices {
@@ -143,7 +154,7 @@ extension StoreContents {
       do throws(AcceptRefusal) {
         let opened = try open(files[position], index: index)
         record = opened
-        verdict = try take(opened, policy: policy, index: index, entropy: &entropy)
+        verdict = try take(opened, policy: policy, threshold, index: index, entropy: &entropy)
       } catch { verdict = .refused(error) }
       outcomes.append(AcceptOutcome(position: position, record: record, verdict: verdict))
     }
@@ -162,7 +173,7 @@ extension StoreContents {
   }
 
   private mutating func take(
-    _ record: EnrolmentRecord, policy: AcceptPolicy, index: UInt8, entropy: inout Entropy
+    _ record: EnrolmentRecord, policy: AcceptPolicy, _ threshold: UInt8?, index: UInt8, entropy: inout Entropy
   ) throws(AcceptRefusal) -> AcceptVerdict {
     if descriptor.isRevoked(record.id) { throw .record(.revoked(record.id)) }
     guard let issued = authority.secrets.first(where: { $0.serial == record.secretSerial }) else {
@@ -176,6 +187,10 @@ extension StoreContents {
       if issued.usedBy == nil { authority.markUsed(issued.serial, by: record.id) }
       return .alreadyMember(member)
     }
+    if let proposal = authority.proposal, proposal.index(of: record.id) != nil, issued.usedBy == record.id {
+      let have = proposal.validSigners(among: descriptor.authorities).count
+      return .proposed(proposal, have: have, need: Int(descriptor.threshold))
+    }
     if let user = issued.usedBy { throw .usedSecret(by: user, name: authority.member(user)?.name) }
 
     var name = record.name
@@ -187,27 +202,30 @@ extension StoreContents {
       throw .nameTaken(name, holder: holder, wanted: record.id)
     }
     var after = self
-    let member = try after.admit(record, name: name, index: index, entropy: &entropy)
+    let verdict = try after.admit(record, name: name, threshold, index: index, entropy: &entropy)
     do throws(StoreError) { _ = try after.encode() } catch {
       if case .tooLarge(let needed, let have) = error { throw .storeFull(neededBytes: needed, haveBytes: have) }
       invariantFailed("encoding a store fails for lack of room only")
     }
     self = after
-    if case .list = policy { return .listed(member) }
-    return .accepted(member)
+    if case .list = policy, case .accepted(let member) = verdict { return .listed(member) }
+    return verdict
   }
 
   private func holder(of name: NodeName) -> ComponentID? {
     if name == self.name { return identity.id }
     for entry in descriptor.authorities where entry.name == name { return entry.id }
+    for entry in authority.proposal?.authorities ?? [] where entry.name == name { return entry.id }
     return authority.member(named: name)?.id
   }
 
   private mutating func admit(
-    _ record: EnrolmentRecord, name: NodeName, index: UInt8, entropy: inout Entropy
-  ) throws(AcceptRefusal) -> Member {
+    _ record: EnrolmentRecord, name: NodeName, _ threshold: UInt8?, index: UInt8, entropy: inout Entropy
+  ) throws(AcceptRefusal) -> AcceptVerdict {
     guard let address = address(for: name, index: index) else { throw .addressesExhausted(descriptor.prefix) }
-    if record.role == .authority { try addAuthority(record, name: name, address: address, index: index) }
+    if record.role == .authority {
+      return try admitAuthority(record, name: name, address: address, threshold, entropy: &entropy)
+    }
     let opening = MembershipOpening(salt: entropy.bytes16(), ipv4: address, name: name)
     let certificate = MembershipCertificate(
       issuing: opening, networkID: networkID, signingKey: record.signingKey, agreementKey: record.agreementKey,
@@ -218,35 +236,41 @@ extension StoreContents {
     authority.members.removeAll { $0.id == record.id }
     authority.members.append(member)
     authority.markUsed(record.secretSerial, by: record.id)
-    return member
+    return .accepted(member)
   }
 
-  /// One authority alone signs the successor that names a second; more need signatures gathered from others.
-  private mutating func addAuthority(
-    _ record: EnrolmentRecord, name: NodeName, address: UInt32, index: UInt8
-  ) throws(AcceptRefusal) {
-    if descriptor.threshold > 1 { throw .needsSignatures(Int(descriptor.threshold)) }
+  /// An authority joins by a successor of the descriptor, which as many authorities as the threshold says must sign.
+  private mutating func admitAuthority(
+    _ record: EnrolmentRecord, name: NodeName, address: UInt32, _ threshold: UInt8?, entropy: inout Entropy
+  ) throws(AcceptRefusal) -> AcceptVerdict {
     guard let free = descriptor.freeIndex else { throw .authoritiesFull }
-    let entry = AuthorityEntry(
-      index: free, signingKey: record.signingKey, agreementKey: record.agreementKey, name: name, ipv4: address)
-    var authorities = descriptor.authorities
-    let at = authorities.firstIndex { $0.index > free } ?? authorities.count
-    authorities.insert(entry, at: at)
-    do throws(MembershipError) {
-      var next = try descriptor.successor(authorities: authorities)
-      next.sign(as: index, with: identity.signing)
-      authority.remember(descriptor)
-      descriptor = next
-    } catch { throw .descriptor(error) }
+    var change = DescriptorChange()
+    change.threshold = threshold
+    change.added = [
+      AuthorityEntry(
+        index: free, signingKey: record.signingKey, agreementKey: record.agreementKey, name: name, ipv4: address)
+    ]
+    let progress: ProposalProgress
+    do throws(ProposalRefusal) { progress = try propose(change, entropy: &entropy) } catch { throw .proposal(error) }
+    authority.markUsed(record.secretSerial, by: record.id)
+    switch progress {
+    case .waiting(let next, let have, let need): return .proposed(next, have: have, need: need)
+    case .adopted:
+      guard let member = authority.member(record.id) else { invariantFailed("an authority adopted is certified") }
+      return .accepted(member)
+    }
   }
 
-  /// The address the name had before it was forgotten, else the lowest free one of this authority's share: the share of
-  /// index i begins at i sixteenths of the prefix and goes round, so that authorities that cannot hear one another
-  /// rarely give out the same. Addresses of forgotten names go last. Looks at one candidate more than are in use.
+  /// The address the name had before it was forgotten, else the lowest free one of this authority's share: a sixteenth of
+  /// the prefix for each index. Then those of the shares of indices that no authority has, and never another
+  /// authority's: two that cannot hear one another do not give out the same address while a share lasts. A network with
+  /// one authority has all of the prefix. Addresses of forgotten names go last. Looks at one candidate more than are in
+  /// use; the self-probe's address (the last) is nobody's.
   private func address(for name: NodeName, index: UInt8) -> UInt32? {
     var taken: Set<UInt32> = []
     var waiting: Set<UInt32> = []
     for entry in descriptor.authorities { taken.insert(entry.ipv4) }
+    for entry in authority.proposal?.authorities ?? [] { taken.insert(entry.ipv4) }
     if let own = opening?.ipv4 { taken.insert(own) }
     for member in authority.members where member.state != .forgotten { taken.insert(member.opening.ipv4) }
     for member in authority.members.reversed() where member.state == .forgotten {
@@ -254,11 +278,18 @@ extension StoreContents {
       waiting.insert(member.opening.ipv4)
     }
     let prefix = descriptor.prefix
-    let first = prefix.hostCount / UInt32(NetworkDescriptor.authorityLimit) * UInt32(index)
+    let usable = prefix.hostCount - 1
+    let shares = UInt32(NetworkDescriptor.authorityLimit)
     for round in 0..<2 {
-      for step in 0..<prefix.hostCount {
-        let candidate = prefix.host((first + step) % prefix.hostCount + 1)
-        if !taken.contains(candidate), round == 1 || !waiting.contains(candidate) { return candidate }
+      for turn in 0..<shares {
+        let share = (UInt32(index) + turn) % shares
+        if turn > 0, descriptor.authority(at: UInt8(share)) != nil { continue }
+        let first = usable / shares * share
+        let end = share == shares - 1 ? usable : usable / shares * (share + 1)
+        for number in first..<end {
+          let candidate = prefix.host(number + 1)
+          if !taken.contains(candidate), round == 1 || !waiting.contains(candidate) { return candidate }
+        }
       }
     }
     return nil

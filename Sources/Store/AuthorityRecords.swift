@@ -27,6 +27,8 @@ public struct Member {
   public let certificate: MembershipCertificate
   public let opening: MembershipOpening
   public internal(set) var state: MemberState
+  /// Bit i: the authority with index i has given the member up.
+  public internal(set) var forgottenBy: UInt16 = 0
 
   public var id: ComponentID { certificate.id }
   public var name: NodeName { opening.name }
@@ -50,8 +52,9 @@ public struct AuthorityRecords {
   public static let secretLimit = 256
   /// Used secrets remembered, so that a second use is named; an older one is refused as unknown. 64 × 33 B = 2 KiB.
   public static let usedSecretLimit = 64
-  /// Earlier descriptors kept; the oldest goes first.
-  public static let chainLimit = 16
+  /// Bytes of earlier descriptors kept, and how many; the oldest goes first. A box that missed more needs a key.
+  public static let chainRoom = 32 * 1024
+  public static let chainLimit = 64
 
   /// In the order they came.
   public internal(set) var members: [Member] = []
@@ -60,6 +63,9 @@ public struct AuthorityRecords {
   public internal(set) var nextSerial: UInt32 = 1
   /// Descriptors before the present one, oldest first.
   public internal(set) var earlierDescriptors: [NetworkDescriptor] = []
+  /// The successor of the present descriptor that this authority has signed, with the signatures gathered so far. It
+  /// signs no other one.
+  public internal(set) var proposal: NetworkDescriptor?
 
   public var unusedSecretCount: Int {
     var count = 0
@@ -75,10 +81,14 @@ public struct AuthorityRecords {
     return nil
   }
 
-  /// The member that has the name now; forgotten ones have lost theirs.
+  /// The member that has the name now; forgotten ones have lost theirs. Of two that were given one name see `precedes`.
   public func member(named name: NodeName) -> Member? {
-    for member in members where member.state != .forgotten && member.name == name { return member }
-    return nil
+    var found: Member?
+    for member in members where member.state != .forgotten && member.name == name {
+      if let found, !member.precedes(found) { continue }
+      found = member
+    }
+    return found
   }
 
   mutating func takeSerial() -> UInt32 {
@@ -87,8 +97,12 @@ public struct AuthorityRecords {
   }
 
   mutating func remember(_ descriptor: NetworkDescriptor) {
-    if earlierDescriptors.count == Self.chainLimit { earlierDescriptors.removeFirst() }
     earlierDescriptors.append(descriptor)
+    var bytes = 0
+    for each in earlierDescriptors { bytes += each.encode().count }
+    while bytes > Self.chainRoom || earlierDescriptors.count > Self.chainLimit {
+      bytes -= earlierDescriptors.removeFirst().encode().count
+    }
   }
 
   mutating func markUsed(_ serial: Bytes16, by id: ComponentID) {
@@ -148,11 +162,20 @@ extension StoreContents {
     if role != .authority { throw .notAnAuthority }
     if name == self.name { throw .memberIsAuthority(name) }
     for entry in descriptor.authorities where entry.name == name { throw .memberIsAuthority(name) }
-    for i in authority.members.indices
-    where authority.members[i].state == .active && authority.members[i].name == name {
-      authority.members[i].state = .forgotten
-      return authority.members[i]
+    guard let member = authority.member(named: name), member.state == .active else { throw .noSuchMember(name) }
+    return try forget(member.id)
+  }
+
+  /// The same for one of two that have the same name.
+  @discardableResult
+  public mutating func forget(_ id: ComponentID) throws(StoreError) -> Member {
+    if role != .authority { throw .notAnAuthority }
+    guard let i = authority.members.firstIndex(where: { $0.id == id && $0.state == .active }) else {
+      throw .notActive(id)
     }
-    throw .noSuchMember(name)
+    if descriptor.index(of: id) != nil { throw .memberIsAuthority(authority.members[i].name) }
+    if let own = authorityIndex { authority.members[i].forgottenBy |= 1 << UInt16(own) }
+    authority.members[i].state = .forgotten
+    return authority.members[i]
   }
 }

@@ -17,11 +17,21 @@ private enum SectionTag {
   static let secrets: UInt8 = 8
   static let nextSerial: UInt8 = 9
   static let earlierDescriptors: UInt8 = 10
+  static let proposal: UInt8 = 11
+  static let forgetters: UInt8 = 12
 }
 
 extension StoreContents {
-  /// The bytes one copy holds; throws `tooLarge` when they do not fit the role's copy.
+  /// The bytes one copy holds; throws `tooLarge` when they do not fit the role's copy. A component's descriptor is kept
+  /// without its signatures where there is no room for them: they were checked when it came.
   public func encode() throws(StoreError) -> [UInt8] {
+    do throws(StoreError) { return try encode(descriptor) } catch {
+      if role == .authority || descriptor.signatures.isEmpty { throw error }
+      return try encode(descriptor.unsigned)
+    }
+  }
+
+  private func encode(_ descriptor: NetworkDescriptor) throws(StoreError) -> [UInt8] {
     var writer = ByteWriter(reserving: role == .authority ? 8192 : 2048)
     section(SectionTag.identity, &writer) {
       $0.bytes32(identity.signing.seed)
@@ -59,6 +69,15 @@ extension StoreContents {
     if !authority.earlierDescriptors.isEmpty {
       section(SectionTag.earlierDescriptors, &writer) {
         for earlier in authority.earlierDescriptors { earlier.encode(into: &$0) }
+      }
+    }
+    if let proposal = authority.proposal { section(SectionTag.proposal, &writer) { proposal.encode(into: &$0) } }
+    if authority.members.contains(where: { $0.forgottenBy != 0 }) {
+      section(SectionTag.forgetters, &writer) {
+        for member in authority.members where member.forgottenBy != 0 {
+          $0.componentID(member.id)
+          $0.u16(member.forgottenBy)
+        }
       }
     }
     if !authority.members.isEmpty {
@@ -116,12 +135,13 @@ extension StoreContents {
       descriptor: try NetworkDescriptor(decoding: descriptorBytes))
     self.bootCount = bootCount
     for section in sections { try decode(section) }
+    if let bytes = find(SectionTag.forgetters) { try decodeForgetters(bytes) }
   }
 
   private mutating func decode(_ section: UnknownSection) throws(MembershipError) {
     var reader = ByteReader(section.bytes.span)
     switch section.tag {
-    case SectionTag.identity, SectionTag.node, SectionTag.descriptor: break
+    case SectionTag.identity, SectionTag.node, SectionTag.descriptor, SectionTag.forgetters: break
     case SectionTag.certificate:
       let (certificate, opening) = try decodeShort(
         signingKey: identity.signing.publicKey, agreementKey: identity.agreement.publicKey, role: role,
@@ -137,6 +157,7 @@ extension StoreContents {
       do throws(WireError) { try decodeSecrets(&reader) } catch { throw .wire(error) }
     case SectionTag.earlierDescriptors:
       while reader.remaining > 0 { authority.remember(try NetworkDescriptor(decoding: &reader)) }
+    case SectionTag.proposal: authority.proposal = try NetworkDescriptor(decoding: &reader)
     case SectionTag.members:
       while reader.remaining > 0 { try decodeMember(&reader) }
     default: unknownSections.append(section)
@@ -152,6 +173,19 @@ extension StoreContents {
       default: throw .invalid(field: StaticFieldName("secret state"))
       }
     }
+  }
+
+  private mutating func decodeForgetters(_ bytes: [UInt8]) throws(MembershipError) {
+    var reader = ByteReader(bytes.span)
+    do throws(WireError) {
+      while reader.remaining > 0 {
+        let id = try reader.componentID()
+        let mask = try reader.u16()
+        for i in authority.members.indices where authority.members[i].id == id {
+          authority.members[i].forgottenBy = mask
+        }
+      }
+    } catch { throw .wire(error) }
   }
 
   private mutating func decodeMember(_ reader: inout ByteReader) throws(MembershipError) {

@@ -122,7 +122,27 @@ public struct StoreContents {
   /// Goes on to the next epoch's descriptor.
   public mutating func adopt(_ next: NetworkDescriptor) throws(StoreError) {
     if !next.isSuccessor(of: descriptor) { throw .notASuccessor }
-    if role == .authority { authority.remember(descriptor) }
+    if role == .authority {
+      authority.remember(descriptor)
+      authority.proposal = nil
+      for i in authority.members.indices {
+        let member = authority.members[i]
+        if next.isRevoked(member.id) {
+          authority.members[i].state = .revoked
+        } else if member.state == .active, member.certificate.role == .authority, next.index(of: member.id) == nil {
+          // An authority that has left is no member either: it enrolls anew if it is to be one.
+          authority.members[i].state = .forgotten
+        }
+      }
+    }
     descriptor = next
+    if role == .authority { reconsiderForgotten() }
+  }
+
+  /// The present descriptor with more signatures of it, for those who ask for it; nothing else may differ.
+  public mutating func adoptSignatures(of copy: NetworkDescriptor) {
+    if copy.proposalID == descriptor.proposalID, copy.signatures.count > descriptor.signatures.count {
+      descriptor = copy
+    }
   }
 }

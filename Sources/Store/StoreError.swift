@@ -20,6 +20,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
   /// The store belongs to no network, or its network to no longer this authority.
   case noNetwork
   case noSuchMember(NodeName)
+  /// Given up already, or revoked.
+  case notActive(ComponentID)
   /// An authority leaves by a new descriptor, not by being forgotten.
   case memberIsAuthority(NodeName)
   case secretLimit(outstanding: Int, limit: Int)
@@ -45,6 +47,7 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case .notAnAuthority: "is a component's store; this needs an authority's"
     case .noNetwork: "belongs to no network in which this node is an authority"
     case .noSuchMember(let name): "has no member named \(name.description)"
+    case .notActive(let id): "ID \(id.description) is no member, or no longer"
     case .memberIsAuthority(let name): "\(name.description) is an authority, which only a new descriptor can remove"
     case .secretLimit(let outstanding, let limit):
       "has \(outstanding) unused enrolment secrets outstanding, the limit is \(limit)"

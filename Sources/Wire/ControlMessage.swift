@@ -25,6 +25,14 @@ public enum ControlType: UInt8, Sendable {
   case probed = 13
   /// Component to MA: a way back loses what it should carry.
   case suspect = 14
+  /// Component to MA: the descriptors from this epoch on are wanted.
+  case chain = 16
+  /// Component to MA that does not know it: its membership.
+  case present = 17
+  /// MA to MA: members.
+  case members = 18
+  /// MA to MA: a successor of the descriptor that is not signed by enough yet.
+  case proposal = 19
 }
 
 /// Component to MA: what a neighbour sent for the MA, and where that neighbour hangs.
@@ -146,6 +154,37 @@ public struct Welcome: Equatable {
     writer.u32(authorityIPv4)
     writer.u8(UInt8(truncatingIfNeeded: authorityName.count))
     writer.array(authorityName)
+    return writer.bytes
+  }
+}
+
+/// Component to MA, when the MA's WELCOME holds no certificate: what another MA certified.
+public struct Present: Equatable {
+  public var certificate: [UInt8]
+  public var opening: [UInt8]
+
+  public init(certificate: [UInt8], opening: [UInt8]) {
+    self.certificate = certificate
+    self.opening = opening
+  }
+
+  /// `bytes` without the type byte.
+  public init(decoding bytes: Span<UInt8>) throws(WireError) {
+    var reader = ByteReader(bytes)
+    let certificateLength = try reader.u16()
+    certificate = try reader.array(Int(certificateLength))
+    let openingLength = try reader.u16()
+    opening = try reader.array(Int(openingLength))
+    guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("present length")) }
+  }
+
+  public func encode() -> [UInt8] {
+    var writer = ByteWriter(reserving: 320)
+    writer.u8(ControlType.present.rawValue)
+    writer.u16(UInt16(truncatingIfNeeded: certificate.count))
+    writer.array(certificate)
+    writer.u16(UInt16(truncatingIfNeeded: opening.count))
+    writer.array(opening)
     return writer.bytes
   }
 }

@@ -20,7 +20,7 @@ import Testing
     #expect(out.newest.first! == (authority: 1, boot: 7, counter: 1, adjacency: 5, epoch: 3, sizeCode: 2))
     #expect(out.newBoots == [1])
     #expect(
-      engine.newest(authority: 1) == NewestBeacon(boot: 7, counter: 1, epoch: 3, sizeCode: 2, adjacency: 5))
+      engine.newest(authority: 1) == NewestBeacon(boot: 7, counter: 1, epoch: 3, sizeCode: 2, reached: 0, adjacency: 5))
     #expect(engine.newest(authority: 0) == nil && engine.newest(authority: 2) == nil)
     for counter in 2...6 as ClosedRange<UInt32> {
       engine.take(second.beacon(7, counter), UInt16(counter) + 10, at: milliseconds(Int64(counter)))

@@ -165,7 +165,7 @@ import Testing
   @Test("a LINKED frame with an unknown subtype is refused although it is authentic")
   func linkedSubtype() throws {
     let (harness, from) = try upPair(8)
-    for subtype in [0, 4, 255] as [UInt8] {
+    for subtype in [0, 5, 7, 11, 255] as [UInt8] {
       let frame = try #require(harness.linked(from: 0, subtype: subtype, content: [1]))
       #expect(harness.inject(frame, into: 1, from: from) == .refused(.invalidField))
     }

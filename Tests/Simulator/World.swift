@@ -49,6 +49,8 @@ public final class World {
   /// Called with every frame that is sent into a medium that somebody listens to.
   var listeners: [Int: (World, HeardFrame) -> Void] = [:]
   var spareSecrets: [EnrolmentSecret] = []
+  /// By node: its store when it was added.
+  var firstStores: [[UInt8]] = []
   var media: [Medium] = []
   var taps: [Tap] = []
   var random: SeededRandom
@@ -88,6 +90,7 @@ public final class World {
     let origin = Duration.milliseconds(Int64(random.below(1_000_000)))
     let node = SimulatedNode(number: nodes.count, store: store, clock: SimulatedClock(origin: origin, at: now))
     nodes.append(node)
+    firstStores.append(store)
     return node
   }
 
