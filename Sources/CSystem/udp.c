@@ -116,18 +116,19 @@ void cs_batch_peer(cs_batch *batch, int32_t place, cs_peer_address *out) {
     memcpy(out->address, &name->sin6_addr, 16);
   else
     memcpy(out->address, &((const struct sockaddr_in *)name)->sin_addr, 4);
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
-    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-      struct in_pktinfo info;
-      memcpy(&info, CMSG_DATA(c), sizeof info);
-      memcpy(out->local, &info.ipi_spec_dst, 4);
-      out->interface = info.ipi_ifindex;
-    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-      struct in6_pktinfo info;
-      memcpy(&info, CMSG_DATA(c), sizeof info);
-      memcpy(out->local, &info.ipi6_addr, 16);
-      out->interface = (int32_t)info.ipi6_ifindex;
-    }
+  // The only one that was asked for.
+  struct cmsghdr *c = CMSG_FIRSTHDR(header);
+  if (!c) return;
+  if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+    struct in_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    memcpy(out->local, &info.ipi_spec_dst, 4);
+    out->interface = info.ipi_ifindex;
+  } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+    struct in6_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    memcpy(out->local, &info.ipi6_addr, 16);
+    out->interface = (int32_t)info.ipi6_ifindex;
   }
 }
 

@@ -105,6 +105,7 @@ private func runPersonality(
 extension TunnelConfiguration {
   /// The options go before the store's settings, whose form was checked when they were set: what a later version wrote
   /// and this one cannot read is reported, and done without.
+  @inline(never)
   init(_ options: PersonalityOptions, _ contents: StoreContents, _ log: EventLog) {
     self.init()
     peers = options.tunnels

@@ -169,11 +169,12 @@ extension NeighbourEngine {
       guard let own = tables.port(slot: slot), own.pointee.status.address == source else { continue }
       if now >= port.pointee.loopReport {
         port.pointee.loopReport = now + NeighbourLimits.reportPace
-        if port.pointee.status.medium == .tunnel {
-          log(.warning, "tunnel \(port.pointee.status.name) leads to this node itself, or to another that uses its ID")
-        } else {
-          log(.warning, "cable loop: port \(port.pointee.status.name) hears port \(own.pointee.status.name) of this node")
-        }
+        let name = port.pointee.status.name
+        log(
+          .warning,
+          port.pointee.status.medium == .tunnel
+            ? "\(name) leads to this node itself, or to another that uses its ID"
+            : "cable loop: port \(name) hears port \(own.pointee.status.name) of this node")
       }
       return .ownPort
     }

@@ -49,11 +49,12 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private var wokeAt: Instant
   private var isStopping = false
 
-  /// Nothing is opened or changed before `start`. There may be no bearer, for tests, and no tunnels. `persist` writes the store: nil
-  /// when it is on the medium, otherwise why not.
+  /// Nothing is opened or changed before `start`. There may be no bearer, for tests, and no tunnels. `persist` writes the
+  /// store: nil when it is on the medium, otherwise why not.
   public init(
     node: consuming Node, pool: PacketPool, monitor: consuming PortMonitor, bearer: consuming BearerDevice?,
-    tunnels: TunnelTable? = nil, log: EventLog, options: LoopOptions = LoopOptions(), persist: @escaping ([UInt8]) -> String?
+    tunnels: TunnelTable? = nil, log: EventLog, options: LoopOptions = LoopOptions(),
+    persist: @escaping ([UInt8]) -> String?
   ) {
     self.node = node
     self.pool = pool

@@ -6,9 +6,14 @@ import Core
 import Wire
 
 extension Loop where Node: ~Copyable {
-  private var bearerIndex: Int32 { bearer?.guardian.index ?? 0 }
+  /// `drain` is made to be inlined where frames pass at line rate; it is large.
+  @inline(never)
+  private mutating func drainApart(at now: Instant) { drain(at: now) }
+
+  private var bearerIndex: Int32 { mutating get { bearer?.guardian.index ?? 0 } }
 
   /// Once, when the ports are known.
+  @inline(never)
   mutating func startTunnels(at now: Instant) throws(SystemError) {
     guard let tunnels else { return }
     for family in 0..<2 { try watchTunnelSocket(family) }
@@ -28,6 +33,7 @@ extension Loop where Node: ~Copyable {
       cs_epoll_add(epoll, descriptor, CS_READABLE, Source.tunnel.tag(family)), "watch a tunnels' socket")
   }
 
+  @inline(never)
   mutating func noteTunnel(_ family: Int, _ readiness: UInt32) {
     guard let tunnels, family < 2, let socket = tunnels.sockets[family] else { return }
     if readiness & (CS_READABLE | CS_BROKEN) != 0 { tunnels.sockets[family]?.isReadable = true }
@@ -42,6 +48,7 @@ extension Loop where Node: ~Copyable {
   // MARK: Receiving
 
   /// One batch of each socket.
+  @inline(never)
   mutating func receiveFromTunnels() {
     guard let tunnels else { return }
     for family in 0..<2 {
@@ -70,10 +77,11 @@ extension Loop where Node: ~Copyable {
     tunnels.places[place].counters.receivedBytes &+= UInt64(truncatingIfNeeded: frame.count)
     tunnels.places[place].heardAt = now
     node.receive(frame, on: tunnels.places[place].number, from: .tunnelEnd, at: now)
-    drain(at: now)
+    drainApart(at: now)
   }
 
   /// The tunnel a datagram belongs to; a newcomer's is made. Nil when it is nobody's.
+  @inline(never)
   private mutating func place(
     of frame: PacketBuffer, from address: TunnelAddress, _ tunnels: TunnelTable, at now: Instant
   ) -> Int? {
@@ -126,6 +134,7 @@ extension Loop where Node: ~Copyable {
     look(place, tunnels, at: now)
   }
 
+  @inline(never)
   private mutating func admit(_ address: TunnelAddress, _ tunnels: TunnelTable, at now: Instant) -> Int? {
     guard let listener = tunnels.configuration.listener,
       tunnels.sockets[address.remote.isIPv6 ? 1 : 0]?.listens == true
@@ -150,14 +159,16 @@ extension Loop where Node: ~Copyable {
     return place
   }
 
+  @inline(never)
   private mutating func removeTunnel(_ place: Int, _ tunnels: TunnelTable, at now: Instant) {
     tunnels.remove(place)
     node.portVanished(tunnels.places[place].number, at: now)
-    drain(at: now)
+    drainApart(at: now)
   }
 
   // MARK: Sending
 
+  @inline(never)
   mutating func transmit(_ frame: PacketBuffer, toTunnel place: Int, _ tunnels: TunnelTable) {
     let family = tunnels.places[place].address.remote.isIPv6 ? 1 : 0
     guard let socket = tunnels.sockets[family], tunnels.places[place].isUsed, tunnels.places[place].obstacle == nil
@@ -175,6 +186,7 @@ extension Loop where Node: ~Copyable {
     }
   }
 
+  @inline(never)
   mutating func flushTunnels() {
     guard let tunnels else { return }
     for family in 0..<2 {
@@ -182,6 +194,7 @@ extension Loop where Node: ~Copyable {
     }
   }
 
+  @inline(never)
   private func flushTunnels(_ family: Int) {
     guard let tunnels, let before = tunnels.sockets[family] else { return }
     tunnels.flush(family, pool)
@@ -193,6 +206,7 @@ extension Loop where Node: ~Copyable {
   }
 
   /// A packet of the kernel's for the management device that is a tunnel's own datagram: the route to a peer leads there.
+  @inline(never)
   func isTunnelsOwn(_ packet: UnsafeMutableRawBufferPointer) -> Bool {
     guard let tunnels, tunnels.isOwn(packet) else { return false }
     tunnels.counters.overBearer &+= 1
@@ -202,6 +216,7 @@ extension Loop where Node: ~Copyable {
 
   // MARK: Once a second
 
+  @inline(never)
   mutating func tendTunnels(at now: Instant) {
     guard let tunnels else { return }
     tunnels.ticked(at: now)
@@ -233,6 +248,7 @@ extension Loop where Node: ~Copyable {
   }
 
   /// Finds the way, and tells the node where that changes its port.
+  @inline(never)
   private mutating func look(_ place: Int, _ tunnels: TunnelTable, at now: Instant) {
     let isNew = tunnels.places[place].bornAt == now
     let changed = tunnels.look(place, bearer: bearerIndex)
@@ -240,15 +256,17 @@ extension Loop where Node: ~Copyable {
     takeTunnelNotes()
     guard changed || isNew else { return }
     node.portChanged(tunnels.places[place].number, tunnels.places[place].status, at: now)
-    drain(at: now)
+    drainApart(at: now)
   }
 
+  @inline(never)
   func takeTunnelNotes() {
     guard let tunnels, !tunnels.notes.isEmpty else { return }
     for (level, text) in tunnels.notes { log.record(level, text) }
     tunnels.notes.removeAll()
   }
 
+  @inline(never)
   func closeTunnels() {
     guard let tunnels else { return }
     for family in 0..<2 {

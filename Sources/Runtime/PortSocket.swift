@@ -167,5 +167,6 @@ enum SystemCode {
   static let messageTooLong: Int32 = 90
   static let addressNotAvailable: Int32 = 99
   static let networkDown: Int32 = 100
+  static let networkUnreachable: Int32 = 101
   static let noBuffers: Int32 = 105
 }

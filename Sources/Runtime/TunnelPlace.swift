@@ -63,7 +63,7 @@ struct TunnelPlace {
     switch code {
     case SystemCode.messageTooLong: refusedSize = min(refusedSize, count)
     // The address of ours that was spoken to is gone.
-    case SystemCode.invalid, SystemCode.addressNotAvailable: address.local = Bytes16()
+    case SystemCode.invalid, SystemCode.addressNotAvailable, SystemCode.networkUnreachable: address.local = Bytes16()
     default: break
     }
   }

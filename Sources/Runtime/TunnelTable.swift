@@ -29,6 +29,7 @@ public final class TunnelTable {
   private var lastFound = 0
 
   /// Opens the sockets: while the process may still bind any port.
+  @inline(never)
   public init(_ configuration: TunnelConfiguration, pool: PacketPool) {
     self.configuration = configuration
     places = .allocate(capacity: TunnelTable.limit)
@@ -60,6 +61,7 @@ public final class TunnelTable {
 
   /// Opens those that are wanted and not open. Tunnels are sent from the port that is listened on, so that two nodes
   /// behind translators that keep ports reach each other when each sends to the other.
+  @inline(never)
   private func openSockets(at now: Instant) {
     for family in 0..<2 where sockets[family] == nil && isWanted(isIPv6: family == 1) {
       let listens = listens(isIPv6: family == 1)
@@ -191,6 +193,7 @@ public final class TunnelTable {
   }
 
   /// Finds the way to the peer. True when that changes the port.
+  @inline(never)
   func look(_ place: Int, bearer: Int32) -> Bool {
     let remote = places[place].address.remote
     let before = places[place].status
@@ -205,6 +208,7 @@ public final class TunnelTable {
   }
 
   /// Says how a configured tunnel stands, once for each change. Those of strangers say nothing.
+  @inline(never)
   func report(_ place: Int) {
     if places[place].isSettled { return }
     places[place].isSettled = true

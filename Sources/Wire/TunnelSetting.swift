@@ -36,8 +36,8 @@ public struct TunnelPeer: Sendable, Equatable {
   }
 
   private static func endpoint(_ text: ArraySlice<UInt8>) throws(TunnelFault) -> InternetEndpoint {
-    let (host, port) = try TunnelFault.parts(text)
-    guard let host else { throw .noHost }
+    let (host, port) = try TunnelFault.parts(text, hostNeeded: true)
+    guard let host else { throw .notHostAndPort }
     let endpoint = try TunnelFault.literal(host, port)
     if !endpoint.isUsable { throw .badAddress }
     return endpoint
@@ -54,9 +54,9 @@ public struct TunnelListener: Sendable, Equatable {
 
   public init(_ text: [UInt8]) throws(TunnelFault) {
     let parts = text.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-    guard let first = parts.first, parts.count <= 2 else { throw .oneListener }
+    guard let first = parts.first, !first.isEmpty, parts.count <= 2 else { throw .oneListener }
     if try TunnelFault.cost(first) != nil { throw .costAlone }
-    let (host, port) = try TunnelFault.parts(first)
+    let (host, port) = try TunnelFault.parts(first, hostNeeded: false)
     self.port = port
     if let host {
       let endpoint = try TunnelFault.literal(host, port)
@@ -72,14 +72,14 @@ public struct TunnelListener: Sendable, Equatable {
 
 /// Why a text is no tunnel.
 public enum TunnelFault: Error, Equatable, Sendable, CustomStringConvertible {
-  case empty, noHost, badPort, badIPv4, badIPv6, bareIPv6, name, badAddress, badCost, costAlone, costTwice, twice
-  case tooMany, oneListener
+  case notHostAndPort, noHost, badPort, badIPv4, badIPv6, bareIPv6, name, badAddress
+  case badCost, costAlone, costTwice, twice, tooMany, oneListener
 
   public static let highestCost = 10_000
 
   public var description: String {
     switch self {
-    case .empty: "wants HOST:PORT"
+    case .notHostAndPort: "wants HOST:PORT"
     case .noHost: "wants HOST:PORT: the host is missing"
     case .badPort: "wants a port number, 1 to 65535, after the host's last colon"
     case .badIPv4: "wants an IPv4 address of four numbers, 0 to 255"
@@ -108,10 +108,10 @@ public enum TunnelFault: Error, Equatable, Sendable, CustomStringConvertible {
 
   /// The host, nil when there is only a port.
   fileprivate static func parts(
-    _ text: ArraySlice<UInt8>
+    _ text: ArraySlice<UInt8>, hostNeeded: Bool
   ) throws(TunnelFault) -> (host: ArraySlice<UInt8>?, port: UInt16) {
-    if text.isEmpty { throw .empty }
     let colon = text.lastIndex(of: UInt8(ascii: ":"))
+    if colon == nil && hostNeeded { throw .notHostAndPort }
     let digits = colon.map { text[($0 + 1)...] } ?? text
     let host = colon.map { text[..<$0] }
     if let host, host.isEmpty { throw .noHost }

@@ -61,7 +61,8 @@ func relayLoop(
     policy: PortPolicy(named: names.map { Array($0.utf8) }, keepDown: [], bearerName: Array("mm0".utf8)))
   var loop = Loop(
     node: Relay(pool: pool), pool: pool, monitor: monitor, bearer: nil,
-    tunnels: tunnels.map { TunnelTable($0, pool: pool) }, log: EventLog(level: .debug, writes: false), options: options, persist: { _ in nil })
+    tunnels: tunnels.map { TunnelTable($0, pool: pool) }, log: EventLog(level: .debug, writes: false), options: options,
+    persist: { _ in nil })
   try loop.start()
   return loop
 }

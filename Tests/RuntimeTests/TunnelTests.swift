@@ -24,6 +24,10 @@ struct TunnelTests {
     return ComponentID(bytes)
   }
 
+  private func tunnel(_ loop: borrowing Loop<Relay>) throws -> PortNumber {
+    try #require(loop.tunnels?.places[0].number)
+  }
+
   private func events(_ loop: borrowing Loop<Relay>) -> String {
     String(decoding: loop.log.document(from: 1).bytes, as: UTF8.self)
   }
@@ -107,7 +111,9 @@ struct TunnelTests {
         sender.send([1])
         hub.turns { $0.node.received + Int($0.tunnels?.counters.noPlace ?? 0) == i + 1 }
         // At once a member's: it takes none of the strangers' places.
-        hub.withNode { for port in $0.ports { $0.neighbours[port] = TunnelNeighbour(id: id(UInt8(port.value)), isUp: true) } }
+        hub.withNode {
+          for port in $0.ports { $0.neighbours[port] = TunnelNeighbour(id: id(UInt8(port.value)), isUp: true) }
+        }
       }
       #expect((20...24).contains(hub.node.ports.count), "\(hub.node.ports.count)")
       hub.shutdown()
@@ -145,7 +151,8 @@ struct TunnelTests {
       hub.turns { $0.node.vanished == 1 }
       #expect(hub.node.ports == [port] && hub.tunnels?.counters.moved == 1)
       hub.withNode { _ = $0.send([9], on: port) }
-      #expect(after.receive() == [9] && before.receive() == nil)
+      #expect(after.receive() == [9])
+      while let other = before.receive() { #expect(other != [9]) }
       #expect(events(hub).contains("its peer is at 127.0.0.1:\(after.port) now"))
       hub.shutdown()
     }
@@ -156,12 +163,14 @@ struct TunnelTests {
       try ip("addr add 10.77.0.9/16 dev a0")
       var node = try relayLoop([], tunnels: configuration("10.77.3.3:4500", listen: "4501"))
       #expect(events(node).contains("tunnel1 to 10.77.3.3:4500 is not used: its address is in the management prefix"))
-      #expect(node.node.statuses[node.node.ports[0]]?.isUp == false)
-      node.withNode { _ = $0.send([1], on: $0.ports[0]) }
+      let port = try tunnel(node)
+      #expect(node.node.statuses[port]?.isUp == false)
+      node.withNode { _ = $0.send([1], on: port) }
+      let ports = node.node.ports.count
       let sender = try DatagramSender(to: 4501, host: "10.77.0.9")
       sender.send([1])
       node.turns { $0.tunnels?.counters.overBearer == 1 }
-      #expect(node.node.ports.count == 1 && node.tunnels?.counters.overBearer == 1)
+      #expect(node.node.ports.count == ports && node.tunnels?.counters.overBearer == 1)
       node.shutdown()
     }
   }
@@ -195,7 +204,9 @@ struct TunnelTests {
       let (four, count) = (node.node.ports[0], 1372)
       node.withNode { _ = $0.send([UInt8](repeating: 1, count: count), on: four) }
       // It was refused, which makes the loop look: sooner than once a second.
-      for _ in 0..<30 where node.node.statuses[four]?.frameSize == 1372 { _ = node.turn(waitingAtMost: .milliseconds(10)) }
+      for _ in 0..<30 where node.node.statuses[four]?.frameSize == 1372 {
+        _ = node.turn(waitingAtMost: .milliseconds(10))
+      }
       #expect(node.node.statuses[four]?.frameSize == 1272)
       #expect(peer.receive() == nil)
       node.withNode { _ = $0.send([UInt8](repeating: 1, count: 1272), on: four) }
@@ -208,9 +219,11 @@ struct TunnelTests {
     try inNamespace([("a0", "b0")]) {
       try ip("addr add 192.0.2.1/24 dev a0")
       var node = try relayLoop([], tunnels: configuration("192.0.2.7:4500"))
-      let port = node.node.ports[0]
+      let port = try tunnel(node)
       func wait(_ isUp: Bool, _ node: inout Loop<Relay>) {
-        for _ in 0..<150 where node.node.statuses[port]?.isUp != isUp { _ = node.turn(waitingAtMost: .milliseconds(10)) }
+        for _ in 0..<150 where node.node.statuses[port]?.isUp != isUp {
+          _ = node.turn(waitingAtMost: .milliseconds(10))
+        }
         #expect(node.node.statuses[port]?.isUp == isUp)
       }
       wait(true, &node)
@@ -229,7 +242,7 @@ struct TunnelTests {
       try ip("addr add 192.0.2.2/32 dev lo")
       var hub = try relayLoop([], tunnels: configuration(listen: "4500"))
       // It hears what comes from there only.
-      let sender = try DatagramSender(to: 4500, host: "192.0.2.2")
+      let sender = try DatagramSender(to: 4500, host: "192.0.2.2", from: "192.0.2.1")
       sender.send([1])
       hub.turns { $0.node.ports.count == 1 }
       hub.withNode { _ = $0.send([9], on: $0.ports[0]) }
@@ -303,8 +316,9 @@ final class DatagramSender {
   private(set) var port: UInt16 = 0
 
   /// Hears only what comes from there.
-  init(to port: UInt16, host: String = "127.0.0.1") throws {
+  init(to port: UInt16, host: String = "127.0.0.1", from source: String? = nil) throws {
     descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+    if let source { try use(source, 0, bind) }
     try use(host, port, connect)
     var name = sockaddr_in()
     var size = socklen_t(MemoryLayout<sockaddr_in>.size)

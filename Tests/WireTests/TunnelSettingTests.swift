@@ -11,15 +11,19 @@ import Testing
 
   @Test(
     arguments: [
-      ("", TunnelFault.empty), ("192.0.2.1:4500,", .empty), ("4500", .noHost), (":4500", .noHost),
-      ("192.0.2.1", .noHost), ("192.0.2.1:", .badPort), ("192.0.2.1:0", .badPort), ("192.0.2.1:65536", .badPort),
+      ("", TunnelFault.notHostAndPort), ("192.0.2.1:4500,", .notHostAndPort), ("4500", .notHostAndPort),
+      (":4500", .noHost),
+      ("192.0.2.1", .notHostAndPort), ("192.0.2.1:", .badPort), ("192.0.2.1:0", .badPort),
+      ("192.0.2.1:65536", .badPort),
       ("192.0.2.1:045", .badPort), ("192.0.2.1:4500 ", .badPort), ("192.0.2.256:1", .badIPv4), ("192.0.2:1", .badIPv4),
       ("1.2.3.4.5:1", .badIPv4), ("[2001:db8::1:1", .badIPv6), ("[]:1", .badIPv6), ("[2001:db8::1::]:1", .badIPv6),
       ("[1:2:3:4:5:6:7:8:9]:1", .badIPv6), ("[1:2:3:4:5:6:7:8::]:1", .badIPv6), ("[1:2:3]:1", .badIPv6),
       ("[fe80::1%eth0]:1", .badIPv6), ("[::ffff:192.0.2.1]:1", .badIPv6), ("[:1::]:1", .badIPv6),
       ("[12345::]:1", .badIPv6), ("[1:]:1", .badIPv6), ("2001:db8::1:4500", .bareIPv6), ("hub.example:4500", .name),
-      ("localhost:1", .name), ("0.0.0.0:1", .badAddress), ("224.0.0.1:1", .badAddress), ("255.255.255.255:1", .badAddress),
-      ("169.254.1.1:1", .badAddress), ("[::]:1", .badAddress), ("[ff02::1]:1", .badAddress), ("[fe80::1]:1", .badAddress),
+      ("localhost:1", .name), ("0.0.0.0:1", .badAddress), ("224.0.0.1:1", .badAddress),
+      ("255.255.255.255:1", .badAddress),
+      ("169.254.1.1:1", .badAddress), ("[::]:1", .badAddress), ("[ff02::1]:1", .badAddress),
+      ("[fe80::1]:1", .badAddress),
       ("192.0.2.1:1,cost=0", .badCost), ("192.0.2.1:1,cost=10001", .badCost), ("192.0.2.1:1,cost=", .badCost),
       ("192.0.2.1:1,cost=x", .badCost), ("cost=5,192.0.2.1:1", .costAlone), ("192.0.2.1:1,cost=5,cost=6", .costTwice),
       ("192.0.2.1:1,192.0.2.1:1", .twice),
@@ -56,8 +60,10 @@ import Testing
 
   @Test(
     arguments: [
-      ("", TunnelFault.empty), ("x", .badPort), ("0", .badPort), ("cost=5", .costAlone), ("4500,4501", .oneListener),
-      ("4500,cost=5,cost=6", .oneListener), ("4500,cost=", .badCost), ("hub.example:4500", .name), ("0.0.0.0:1", .badAddress),
+      ("", TunnelFault.oneListener), ("4500,", .oneListener), ("x", .badPort), ("0", .badPort), ("cost=5", .costAlone),
+      ("4500,4501", .oneListener),
+      ("4500,cost=5,cost=6", .oneListener), ("4500,cost=", .badCost), ("hub.example:4500", .name),
+      ("0.0.0.0:1", .badAddress),
       ("2001:db8::1", .bareIPv6),
     ])
   func `A place to listen that is none is refused for its reason`(text: String, reason: TunnelFault) {
