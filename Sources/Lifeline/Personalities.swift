@@ -117,7 +117,7 @@ extension TunnelConfiguration {
     let descriptor = contents.descriptor
     exclude(
       InternetEndpoint(ipv4: descriptor.prefix.address, port: 0).addressBytes, length: Int(descriptor.prefix.length))
-    // The network's IPv6 prefix (docs/PROTOCOL.md §8): fd and 40 bits of its ID.
+    // The network's IPv6 prefix (docs/PROTOCOL.md §9): fd and 40 bits of its ID.
     var six: [UInt8] = [0xfd]
     descriptor.networkID.bytes.withBytes { for i in 0..<5 { six.append($0[i]) } }
     exclude(six + [UInt8](repeating: 0, count: 10), length: 48)

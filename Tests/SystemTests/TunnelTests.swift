@@ -23,7 +23,8 @@ extension SystemTests {
         let grown = try wait(upTo: 3) {
           try laboratory.nodes[2].neighbour(on: "tunnel1")?["frameSize"] as? Int == 1472
         }
-        #expect(grown != nil, "\(try laboratory.nodes[2].control(["neighbours"]).output)")
+        let shown = try laboratory.nodes[2].control(["neighbours"]).output
+        #expect(grown != nil, "\(shown)")
         #expect(try laboratory.nodes[1].neighbour(on: "tunnel-in1") != nil)
         let counters = try laboratory.nodes[2].control(["counters"], json: true).output
         #expect(counters.contains("\"peer\":\"\(internet.address(1)):4500\""))
@@ -95,7 +96,7 @@ extension SystemTests {
     {
       try withLaboratory(Topology(name: "restart", nodeCount: 2, links: [])) { laboratory in
         let internet = try Internet(laboratory, [0, 1])
-        try laboratory.nodes[1].start(extra: ["--interface", "none", "--tunnel", "\(internet.address(0)):4500"])
+        try laboratory.nodes[1].start(extra: ["--interface", "none", "--tunnel", "\(internet.address6(0)):4500"])
         try pause(1)
         func start() throws {
           try laboratory.authority.start(extra: ["--interface", "none", "--tunnel-listen", "4500"])
@@ -162,7 +163,7 @@ private final class Internet {
   init(_ laboratory: Laboratory, _ members: [Int], translated: Set<Int> = []) throws {
     self.laboratory = laboratory
     router = try laboratory.addHost("inet", behind: laboratory.nodes[members[0]], interface: "unused", peer: "unused")
-    try run(["ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1"])
+    try run(["ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
     for member in members {
       let node = laboratory.nodes[member]
       if !translated.contains(member) {
@@ -182,15 +183,28 @@ private final class Internet {
     }
   }
 
+  /// IPv6 is not translated.
+  func address6(_ member: Int) -> String { "[2001:db8:\(member)::2]" }
+
   /// Of the node, or of the translator before it, as others see it.
   func address(_ member: Int) -> String { "100.64.\(member).2" }
 
   private func join(_ a: String, _ up: String, _ b: String, _ down: String, _ member: Int, _ net: String) throws {
+    let six = "2001:db8:\(member)"
     try run(["ip", "link", "add", up, "netns", a, "type", "veth", "peer", "name", down, "netns", b])
-    try run(["ip", "-n", b, "-batch", "-"], input: "address add \(net).1/24 dev \(down)\nlink set \(down) up\n")
+    try run(
+      ["ip", "-n", b, "-batch", "-"],
+      input: "address add \(net).1/24 dev \(down)\naddress add \(six)::1/64 dev \(down) nodad\nlink set \(down) up\n")
     try run(
       ["ip", "-n", a, "-batch", "-"],
-      input: "link set \(up) up\naddress add \(net).2/24 dev \(up)\nroute add default via \(net).1\n")
+      input: """
+        link set \(up) up
+        address add \(net).2/24 dev \(up)
+        route add default via \(net).1
+        address add \(six)::2/64 dev \(up) nodad
+        route add ::/0 via \(six)::1
+
+        """)
   }
 
   private func translate(_ box: String, ports: String?) throws {
@@ -200,6 +214,7 @@ private final class Internet {
         table ip nat
         delete table ip nat
         table ip nat {
+          chain in { type filter hook input priority 0; iifname "wan" drop; }
           chain out {
             type nat hook postrouting priority 100;
             oifname "wan" meta l4proto udp masquerade \(ports.map { "to :\($0)" } ?? "")
@@ -227,7 +242,11 @@ private final class Internet {
   func shrink(_ member: Int, to mtu: Int) throws {
     try run(
       ["nft", "-f", "-"], in: router,
-      input: "table ip quiet { chain out { type filter hook output priority 0; meta l4proto icmp drop; } }")
+      input: """
+        table ip quiet {
+          chain out { type filter hook output priority 0; meta l4proto icmp drop; }
+        }
+        """)
     try run(["ip", "-n", router, "link", "set", "i\(member)", "mtu", "\(mtu)"])
   }
 
