@@ -66,6 +66,7 @@ extension Loop where Node: ~Copyable {
     }
   }
 
+  @inline(never)
   private mutating func takeDatagram(_ position: Int, _ tunnels: TunnelTable) {
     guard let (frame, address) = tunnels.received.takeDatagram(position) else { return }
     let now = Process.now
@@ -113,6 +114,7 @@ extension Loop where Node: ~Copyable {
     }
   }
 
+  @inline(never)
   private mutating func askAfter(_ place: Int, _ tunnels: TunnelTable) {
     let isNew = tunnels.places[place].neighbour == nil
     tunnels.places[place].neighbour = node.tunnelNeighbour(on: tunnels.places[place].number)
@@ -123,6 +125,7 @@ extension Loop where Node: ~Copyable {
     }
   }
 
+  @inline(never)
   private mutating func move(_ place: Int, to address: TunnelAddress, _ tunnels: TunnelTable, at now: Instant) {
     let before = tunnels.places[place].address.remote.text
     log.record(

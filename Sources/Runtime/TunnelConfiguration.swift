@@ -56,6 +56,7 @@ enum TunnelLimits {
 
 extension InternetEndpoint {
   /// "192.0.2.1:4500", "[2001:db8::1]:4500".
+  @inline(never)
   var text: String {
     let address = IPPrefix(address: addressBytes, length: 0).addressText
     return isIPv6 ? "[\(address)]:\(Int(port))" : "\(address):\(Int(port))"

@@ -22,6 +22,7 @@ enum TunnelRoute: Equatable {
     return mtu > 0 ? .over(interface: interface, mtu: Int(mtu)) : .none(0 &- mtu)
   }
 
+  @inline(never)
   static func question(_ peer: InternetEndpoint, from port: UInt16) -> NetlinkWriter {
     let address = peer.addressBytes
     var w = NetlinkWriter(type: RouteMessage.getRoute, flags: NetlinkFlag.ack)

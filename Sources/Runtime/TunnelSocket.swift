@@ -22,6 +22,7 @@ struct TunnelSocket {
   private var head = 0
   private(set) var waiting = 0
 
+  @inline(never)
   init(isIPv6: Bool, address: InternetEndpoint?, port: UInt16, listens: Bool) throws(SystemError) {
     var options = cs_udp_options()
     options.ipv6 = isIPv6 ? 1 : 0

@@ -160,6 +160,25 @@ import Wire
     #expect(judge(harness, 1, [0xff]) == .nobody)
   }
 
+  @Test func `Random and damaged datagrams are judged without a trap`() throws {
+    let harness = pair()
+    harness.wires[0].isRecording = true
+    try #require(harness.runUntilUp() != nil)
+    harness.run(for: .seconds(2))
+    let samples = harness.wires[0].heard.map(\.bytes)
+    var random = harness.random.fork()
+    for round in 0..<20_000 {
+      var bytes = samples[Int(random.u32()) % samples.count]
+      if round % 3 == 0 {
+        bytes = (0..<(1 + Int(random.u32()) % 300)).map { _ in UInt8(truncatingIfNeeded: random.u32()) }
+      }
+      for _ in 0..<(1 + round % 4) { bytes[Int(random.u32()) % bytes.count] = UInt8(truncatingIfNeeded: random.u32()) }
+      if round % 5 == 0 { bytes = Array(bytes.prefix(1 + Int(random.u32()) % bytes.count)) }
+      let verdict = judge(harness, round % 2, bytes)
+      if case .moved = verdict { Issue.record("\(bytes)") }
+    }
+  }
+
   @Test func `A thousand hellos a second at most are tried under keys`() throws {
     let harness = pair()
     try #require(harness.runUntilUp() != nil)
