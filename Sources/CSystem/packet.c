@@ -1,6 +1,6 @@
 // Packet sockets: one an interface, ETH_P_ALL with a classic BPF filter, frames in batches.
 #define _GNU_SOURCE
-#include "csystem_packet.h"
+#include "batch.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,7 +10,6 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -88,13 +87,6 @@ int64_t cs_packet_drops(int32_t fd) {
   return statistics.tp_drops;
 }
 
-// The batches go to the kernel directly: musl's sendmmsg is a loop of sendmsg. Its msghdr is the kernel's as long as the
-// padding is zero, which calloc sees to.
-struct cs_batch {
-  struct mmsghdr messages[CS_BATCH_FRAMES];
-  struct iovec vectors[CS_BATCH_FRAMES];
-};
-
 cs_batch *cs_batch_create(void) {
   cs_batch *batch = calloc(1, sizeof *batch);
   if (!batch) abort();
@@ -105,7 +97,10 @@ cs_batch *cs_batch_create(void) {
   return batch;
 }
 
-void cs_batch_destroy(cs_batch *batch) { free(batch); }
+void cs_batch_destroy(cs_batch *batch) {
+  free(batch->peers);
+  free(batch);
+}
 
 void cs_batch_set(cs_batch *batch, int32_t place, uint8_t *bytes, uint32_t length) {
   batch->vectors[place].iov_base = bytes;
@@ -113,6 +108,7 @@ void cs_batch_set(cs_batch *batch, int32_t place, uint8_t *bytes, uint32_t lengt
 }
 
 int32_t cs_batch_receive(int32_t fd, cs_batch *batch, int32_t count) {
+  if (batch->peers) cs_batch_expect_peers(batch, count);
   long n = syscall(SYS_recvmmsg, fd, batch->messages, (unsigned)count, MSG_DONTWAIT, NULL);
   return n < 0 ? -errno : (int32_t)n;
 }

@@ -1,7 +1,8 @@
 // What a running node looks like from below: the contract between Runtime (or the simulator), which owns the clock and
 // the file descriptors, and Node, which owns the protocol. Events and the time go in; outputs and a deadline come out.
 
-/// Runtime's number for one network port, stable while the port exists; never reused within one run.
+/// Runtime's number for one network port, stable while the port exists. Within one run a number comes again only for
+/// another peer of a tunnel listener, after the one before has vanished.
 public struct PortNumber: Sendable, Equatable, Hashable, Comparable {
   public var value: UInt16
   public init(_ value: UInt16) { self.value = value }
@@ -16,6 +17,8 @@ public struct MACAddress: Sendable, Equatable, Hashable {
   public static let nearestBridge = MACAddress(0x0180_c200_000e)
   /// A locally administered group address that unmanaged switches and bridges flood: the slow discovery.
   public static let wideDiscovery = MACAddress(0x034c_4946_4501)
+  /// Either end of a tunnel, which has no address of this kind: a port that is a tunnel has one peer.
+  public static let tunnelEnd = MACAddress(0x024c_4946_4502)
 }
 
 /// The EtherType of the channel's frames (docs/PROTOCOL.md): the first that IEEE 802 leaves to experiments.
@@ -38,9 +41,12 @@ public struct PortStatus: Sendable, Equatable {
   public var medium: PortMedium
   /// Ports that fail together share it (one physical parent); 0 when it is alone.
   public var riskGroup: UInt32
+  /// Cost of a link here that does not flap, at most 10,000; 0 is the medium's.
+  public var cost: UInt16
 
   public init(
-    name: String, address: MACAddress, frameSize: Int, isUp: Bool, medium: PortMedium, riskGroup: UInt32
+    name: String, address: MACAddress, frameSize: Int, isUp: Bool, medium: PortMedium, riskGroup: UInt32,
+    cost: UInt16 = 0
   ) {
     self.name = name
     self.address = address
@@ -48,11 +54,12 @@ public struct PortStatus: Sendable, Equatable {
     self.isUp = isUp
     self.medium = medium
     self.riskGroup = riskGroup
+    self.cost = cost
   }
 
   public static func == (a: PortStatus, b: PortStatus) -> Bool {
     a.address == b.address && a.frameSize == b.frameSize && a.isUp == b.isUp && a.medium == b.medium
-      && a.riskGroup == b.riskGroup && a.name.utf8.elementsEqual(b.name.utf8)
+      && a.riskGroup == b.riskGroup && a.cost == b.cost && a.name.utf8.elementsEqual(b.name.utf8)
   }
 }
 
@@ -94,6 +101,26 @@ public enum NodeOutput {
   case event(LogLevel, String)
 }
 
+/// What a node makes of a datagram from an address that no tunnel's peer is known at.
+public enum TunnelArrival: Sendable, Equatable {
+  /// Nobody's: to be refused.
+  case nobody
+  /// A DISCOVER of this network, which anybody may have sent or repeated.
+  case newcomer
+  /// The neighbour on this port says it, now, and has fallen silent where it was: it is at this address from now on.
+  case moved(PortNumber)
+}
+
+/// Who is behind a tunnel's port, proved by a link key.
+public struct TunnelNeighbour: Sendable, Equatable {
+  public var id: ComponentID
+  public var isUp: Bool
+  public init(id: ComponentID, isUp: Bool) {
+    self.id = id
+    self.isUp = isUp
+  }
+}
+
 /// A node. `Runtime` is generic over it; nothing here blocks, reads a clock or allocates without bound.
 public protocol Personality: ~Copyable {
   /// A port appeared or changed.
@@ -112,8 +139,18 @@ public protocol Personality: ~Copyable {
   mutating func loopWasLate(by lateness: Duration, at now: Instant)
   /// A request of the control socket; the answer is a whole document (JSON) or an error line.
   mutating func control(_ request: ControlRequest, at now: Instant) -> ControlAnswer
+  /// A datagram came to a tunnel's socket from an unknown address: whose it may be. The bytes stay as they are.
+  mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival
+  /// Nil while nobody on the port holds a link key.
+  func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour?
   /// The process is about to end: say goodbye to neighbours; outputs are drained once more.
   mutating func shutdown(at now: Instant)
+}
+
+/// For nodes without tunnels.
+extension Personality where Self: ~Copyable {
+  public mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival { .nobody }
+  public func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour? { nil }
 }
 
 /// A command of `lifeline ctl`, split into words.

@@ -7,6 +7,7 @@ import Membership
 import Node
 import Runtime
 import Store
+import Wire
 
 func personalityMain(_ role: NodeRole, _ words: [[UInt8]]) -> Int32 {
   let program = role == .authority ? "ma" : "cm"
@@ -76,7 +77,7 @@ private func runPersonality(
   let settings = store.contents.settings
   // 768 × 12 KiB reserved; resident are the slabs that were ever in use.
   let pool = PacketPool(slabSize: 12288, slabCount: 768)
-  for setting in settings.entries where !(SettingKey(setting.key)?.isActedOn ?? false) {
+  for setting in settings.entries where SettingKey(setting.key) == nil {
     log.record(.warning, "the store has the setting \(text(setting.key)); this build does not act on it")
   }
   Privileges.settle(log)
@@ -86,10 +87,12 @@ private func runPersonality(
   do throws(SystemError) {
     let monitor = try PortMonitor(policy: policy)
     let bearer = try BearerDevice(name: options.bearer, protect: settings.isOn(.protect, default: true))
+    let tunnels = TunnelConfiguration(options, store.contents, log)
+    let table = tunnels.isEmpty ? nil : TunnelTable(tunnels, pool: pool)
     Privileges.drop(log)
     let node = try makeNode(role, store.contents, pool)
     var loop = Loop(
-      node: node, pool: pool, monitor: monitor, bearer: bearer, log: log,
+      node: node, pool: pool, monitor: monitor, bearer: bearer, tunnels: table, log: log,
       options: LoopOptions(handlesSignals: true, controlPath: controlPath), persist: { store.write($0) })
     do throws(SystemError) { try loop.start() } catch {
       loop.shutdown()
@@ -97,4 +100,26 @@ private func runPersonality(
     }
     loop.run()
   } catch { throw .failed(systemMessage(error)) }
+}
+
+extension TunnelConfiguration {
+  /// The options go before the store's settings, whose form was checked when they were set: what a later version wrote
+  /// and this one cannot read is reported, and done without.
+  @inline(never)
+  init(_ options: PersonalityOptions, _ contents: StoreContents, _ log: EventLog) {
+    self.init()
+    peers = options.tunnels
+    listener = options.listener
+    do throws(TunnelFault) {
+      if peers.isEmpty, let list = contents.settings.value(.tunnel) { peers = try TunnelPeer.list(list) }
+      if listener == nil, let value = contents.settings.value(.tunnelListen) { listener = try TunnelListener(value) }
+    } catch { log.record(.error, "the store's tunnel settings are not used: one \(error.description)") }
+    let descriptor = contents.descriptor
+    exclude(
+      InternetEndpoint(ipv4: descriptor.prefix.address, port: 0).addressBytes, length: Int(descriptor.prefix.length))
+    // The network's IPv6 prefix (docs/PROTOCOL.md §9): fd and 40 bits of its ID.
+    var six: [UInt8] = [0xfd]
+    descriptor.networkID.bytes.withBytes { for i in 0..<5 { six.append($0[i]) } }
+    exclude(six + [UInt8](repeating: 0, count: 10), length: 48)
+  }
 }

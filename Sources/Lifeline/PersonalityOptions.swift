@@ -2,6 +2,7 @@
 
 import Core
 import Runtime
+import Wire
 
 struct PersonalityOptions {
   var store = Array("/etc/lifeline.nv".utf8)
@@ -10,6 +11,9 @@ struct PersonalityOptions {
   var interfaces: [[UInt8]] = []
   var bearer = Array("mm0".utf8)
   var log = LogLevel.notice
+  /// Empty: the store's.
+  var tunnels: [TunnelPeer] = []
+  var listener: TunnelListener?
 
   /// `program` is for messages.
   init(_ program: String, _ words: [[UInt8]]) throws(CommandFailure) {
@@ -50,6 +54,12 @@ struct PersonalityOptions {
     case .bearer:
       guard isInterfaceName(value) else { return "is no interface name: 1 to 15 printable bytes without / and :" }
       bearer = value
+    case .tunnel:
+      do throws(TunnelFault) {
+        for peer in try TunnelPeer.list(value) { try TunnelPeer.append(peer, to: &tunnels) }
+      } catch { return error.description }
+    case .tunnelListen:
+      do throws(TunnelFault) { listener = try TunnelListener(value) } catch { return error.description }
     case .log:
       guard let level = LogLevel(name: value) else { return "is error, warning, notice, info or debug" }
       log = level
@@ -64,7 +74,7 @@ struct PersonalityOptions {
 }
 
 private enum PersonalityOption: CaseIterable {
-  case store, run, interface, bearer, log
+  case store, run, interface, bearer, tunnel, tunnelListen, log
 
   var name: String {
     switch self {
@@ -72,6 +82,8 @@ private enum PersonalityOption: CaseIterable {
     case .run: "--run"
     case .interface: "--interface"
     case .bearer: "--bearer"
+    case .tunnel: "--tunnel"
+    case .tunnelListen: "--tunnel-listen"
     case .log: "--log"
     }
   }

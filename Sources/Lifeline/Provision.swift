@@ -6,6 +6,7 @@ import Crypto
 import Membership
 import Runtime
 import Store
+import Wire
 
 /// Why a command ends, in one line, and the exit code: 1 failed, 2 bad usage, 78 bad or missing store.
 struct CommandFailure: Error {

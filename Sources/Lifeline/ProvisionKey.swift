@@ -11,6 +11,7 @@ import Core
 import Membership
 import Runtime
 import Store
+import Wire
 
 struct KeyDirectory {
   /// DIR/lifeline

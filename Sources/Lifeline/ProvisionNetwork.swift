@@ -35,14 +35,6 @@ func provisionNetwork(_ options: ProvisionOptions) throws(CommandFailure) {
 }
 
 func provisionSettings(_ verb: ProvisionVerb, _ options: ProvisionOptions) throws(CommandFailure) {
-  if verb == .set {
-    for word in options.operands {
-      let name = Array(word.prefix { $0 != UInt8(ascii: "=") })
-      if let key = SettingKey(name), !key.isActedOn {
-        throw .failed("\(key.name): this build does not act on that setting; nothing was changed")
-      }
-    }
-  }
   var store = try StoreOnDisk(options.store)
   var contents = store.loaded
   for word in options.operands {

@@ -48,7 +48,7 @@ private func describe(_ store: LoadedStore) {
         + "issued by authority \(Int(certificate.issuer))")
   }
   for setting in contents.settings.entries {
-    let isActedOn = SettingKey(setting.key)?.isActedOn ?? false
+    let isActedOn = SettingKey(setting.key) != nil
     say(
       "setting      \(text(setting.key))=\(text(setting.value))"
         + (isActedOn ? "" : "  (this build does not act on it)"))

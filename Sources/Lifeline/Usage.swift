@@ -20,6 +20,11 @@ enum Usage {
       --run DIR           control socket, pid             (default /run/lifeline)
       --interface NAME    use this one; repeatable        (default: every Ethernet interface)
       --bearer NAME       name of the management device   (default mm0)
+      --tunnel HOST:PORT[,cost=N]
+                          a link to that address over UDP; repeatable, 16 at most; the last resort (cost 200)
+                          unless the cost says otherwise
+      --tunnel-listen PORT|ADDRESS:PORT[,cost=N]
+                          take such links from others
       --log LEVEL         error, warning, notice, info, debug (default notice)
     Needs CAP_NET_ADMIN and CAP_NET_RAW. SIGTERM ends it and undoes what it made.
     Exit: 0 ended by a signal, 1 failed, 2 bad usage, 78 bad or missing store.
@@ -75,7 +80,8 @@ enum Usage {
       show [--json]               what is in the store, never a secret
       set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off,
                                   wide-discovery=on|off, protected-rate=KBITS (to each peer over two ways at
-                                  once; 1000, 0 for none) (tunnel, tunnel-listen: this build does not act on them)
+                                  once; 1000, 0 for none), tunnel=HOST:PORT[,cost=N],... and
+                                  tunnel-listen=PORT|ADDRESS:PORT[,cost=N]
       unset KEY ...               remove settings
       export [--passphrase-file FILE] FILE
       import [--passphrase-file FILE] FILE

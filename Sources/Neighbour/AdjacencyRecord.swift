@@ -146,7 +146,7 @@ struct AdjacencyRecord {
   }
 
   var cost: UInt16 {
-    port.pointee.status.medium.cost + (isWide ? NeighbourLimits.wideCost : 0) + penalty
+    port.pointee.cost + (isWide ? NeighbourLimits.wideCost : 0) + penalty
   }
 
   /// Who makes room for whom: 0 without a certificate that holds, 1 with one that anybody may have shown, 2 proved.

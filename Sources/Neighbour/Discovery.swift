@@ -169,7 +169,12 @@ extension NeighbourEngine {
       guard let own = tables.port(slot: slot), own.pointee.status.address == source else { continue }
       if now >= port.pointee.loopReport {
         port.pointee.loopReport = now + NeighbourLimits.reportPace
-        log(.warning, "cable loop: port \(port.pointee.status.name) hears port \(own.pointee.status.name) of this node")
+        let name = port.pointee.status.name
+        log(
+          .warning,
+          port.pointee.status.medium == .tunnel
+            ? "\(name) leads to this node itself, or to another that uses its ID"
+            : "cable loop: port \(name) hears port \(own.pointee.status.name) of this node")
       }
       return .ownPort
     }
@@ -299,10 +304,10 @@ extension NeighbourEngine {
     }
     record.isProved = isProved
     record.peerFrameSize = port.pointee.frameSize
-    record.frameSize = port.pointee.frameSize
+    record.frameSize = port.pointee.assumedFrameSize
     record.reportStrangerAt = now + NeighbourLimits.strangerPatience
     record.nextProbe = now
-    record.reportedCost = port.pointee.status.medium.cost
+    record.reportedCost = port.pointee.cost
     let adjacency = tables.add(record)
     deadlineIsStale = true
     return adjacency

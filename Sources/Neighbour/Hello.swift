@@ -137,7 +137,13 @@ extension NeighbourEngine {
     let size = agreedSize(adjacency)
     if size <= HelloFrame.size { return }
     sendHello(adjacency, key: key, length: size, at: now)
-    if now < adjacency.pointee.judgeLargeFrom || adjacency.pointee.peerLargest >= size { return }
+    if adjacency.pointee.peerLargest >= size { return }
+    if now < adjacency.pointee.judgeLargeFrom {
+      // What is taken to pass is shown to pass, so that the link does not fall where the full size does not.
+      let assumed = adjacency.pointee.port.pointee.assumedFrameSize
+      if assumed < size { sendHello(adjacency, key: key, length: assumed, at: now) }
+      return
+    }
     for probe in NeighbourLimits.probeSizes where probe < size && probe > smallestFrame {
       sendHello(adjacency, key: key, length: probe, at: now)
     }

@@ -81,7 +81,8 @@ extension NeighbourEngine {
     }
     let passes =
       now < adjacency.pointee.judgeLargeFrom
-      ? max(agreed, adjacency.pointee.peerLargest) : adjacency.pointee.peerLargest
+      ? max(min(agreed, adjacency.pointee.port.pointee.assumedFrameSize), adjacency.pointee.peerLargest)
+      : adjacency.pointee.peerLargest
     adjacency.pointee.frameSize = min(passes, agreed)
     adjacency.pointee.isTooSmall = agreed < smallestFrame
     adjacency.pointee.isLargeLost = passes < min(agreed, smallestFrame)

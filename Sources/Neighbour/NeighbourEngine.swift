@@ -19,6 +19,8 @@ public struct NeighbourEngine: ~Copyable {
   private var waitingPorts: [(number: PortNumber, status: PortStatus)] = []
   var verified = CertificateCache()
   var spare = SpareBudgets()
+  /// Hellos from unknown addresses that are tried under the tunnels' keys.
+  var arrivals = TokenBucket(rate: NeighbourLimits.arrivalsPerSecond, burst: NeighbourLimits.arrivalsBurst)
   /// Rises with every nonce made.
   var nonceTurn: UInt64 = 0
   let startedAt: Instant

@@ -252,7 +252,7 @@ extension NeighbourEngine {
       return nil
     }
     let port = adjacency.pointee.port
-    guard content.count + ContentFrame.openContent <= port.pointee.frameSize,
+    guard content.count + ContentFrame.openContent <= port.pointee.assumedFrameSize,
       Self.put(content, at: ContentFrame.openContent, in: &frame)
     else {
       counters.tooLarge &+= 1

@@ -77,4 +77,12 @@ struct PortRecord {
 
   /// What a frame on this port may measure, as 16 bits carry it.
   var frameSize: Int { min(max(status.frameSize, HelloFrame.size), 65_535) }
+
+  /// What is taken to pass before a larger frame was heard.
+  var assumedFrameSize: Int {
+    status.medium == .tunnel ? min(frameSize, NeighbourLimits.tunnelFrame) : frameSize
+  }
+
+  /// Of a link that does not flap.
+  var cost: UInt16 { status.cost == 0 ? status.medium.cost : min(status.cost, NeighbourLimits.portCost) }
 }

@@ -248,6 +248,12 @@ extension Node {
     neighbour.loopWasLate(by: lateness, at: now)
   }
 
+  public mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival {
+    neighbour.judgeArrival(frame, at: now)
+  }
+
+  public func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour? { neighbour.tunnelNeighbour(on: port) }
+
   public mutating func shutdown(at now: Instant) {
     isEnding = true
     for channel in channels where channel.session != nil {

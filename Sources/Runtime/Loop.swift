@@ -16,6 +16,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   var monitor: PortMonitor
   var bearer: BearerDevice?
   var control: ControlServer?
+  let tunnels: TunnelTable?
   var ports = PortTable()
   var counters = LoopCounters()
 
@@ -48,16 +49,18 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private var wokeAt: Instant
   private var isStopping = false
 
-  /// Nothing is opened or changed before `start`. There may be no bearer, for tests. `persist` writes the store: nil
-  /// when it is on the medium, otherwise why not.
+  /// Nothing is opened or changed before `start`. There may be no bearer, for tests, and no tunnels. `persist` writes the
+  /// store: nil when it is on the medium, otherwise why not.
   public init(
     node: consuming Node, pool: PacketPool, monitor: consuming PortMonitor, bearer: consuming BearerDevice?,
-    log: EventLog, options: LoopOptions = LoopOptions(), persist: @escaping ([UInt8]) -> String?
+    tunnels: TunnelTable? = nil, log: EventLog, options: LoopOptions = LoopOptions(),
+    persist: @escaping ([UInt8]) -> String?
   ) {
     self.node = node
     self.pool = pool
     self.monitor = monitor
     self.bearer = bearer
+    self.tunnels = tunnels
     self.log = log
     self.options = options
     store = StoreWriter(persist)
@@ -94,6 +97,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       try watch(signals, .signals, "watch signals")
     }
     apply(monitor.start())
+    try startTunnels(at: Process.now)
     // The node may have things to say before the first event.
     drain(at: Process.now)
     flush()
@@ -117,6 +121,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     bearer?.shutdown()
     takeBearerNotes()
     monitor.shutdown()
+    closeTunnels()
     for slot in 0..<ports.end where ports.isUsed(slot) { ports.remove(slot, returningTo: pool) }
     control?.shutdown()
     control = nil
@@ -152,6 +157,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     next = earlier(next, bearer?.nextDeadline ?? nil)
     next = earlier(next, control?.nextDeadline ?? nil)
     next = earlier(next, store.nextDeadline)
+    next = earlier(next, tunnels?.nextTick)
     return earlier(next, retryAt)
   }
 
@@ -163,7 +169,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       let left = due <= before ? 0 : (due - before).nanoseconds
       timeout = timeout < 0 ? max(0, left) : min(timeout, max(0, left))
     }
-    if readableCount > 0 || bearerIsReadable { timeout = 0 }
+    if readableCount > 0 || bearerIsReadable || tunnelsAreReadable { timeout = 0 }
     let count = cs_epoll_wait(epoll, events, Int32(LoopLimits.eventsAtOnce), timeout)
     invariant(count >= 0, "epoll_wait succeeds on our own descriptor")
     wokeAt = Process.now
@@ -179,6 +185,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       bearerIsReadable = true
       bearerIsBroken = event.readiness & CS_BROKEN != 0
     case .monitor: monitorIsReadable = true
+    case .tunnel: noteTunnel(low, event.readiness)
     case .signals: takeSignals()
     case .control: handleControl(offset: low, readiness: event.readiness)
     case nil: break
@@ -236,6 +243,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     }
     if let due = control?.nextDeadline ?? nil, due <= now { control?.timeout(at: now) }
     if let due = store.nextDeadline, due <= now { store.timeout(at: now, log) }
+    if let due = tunnels?.nextTick, due <= now { tendTunnels(at: now) }
     if let due = retryAt, due <= now { retry() }
   }
 
@@ -246,10 +254,10 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
 
   private mutating func drainSockets() {
     var bearerQuota = LoopLimits.bearerPacketsPerTurn
-    while readableCount > 0 || (bearerIsReadable && bearerQuota > 0) {
+    while readableCount > 0 || (bearerIsReadable && bearerQuota > 0) || tunnelsAreReadable {
       let now = Process.now
       if now - wokeAt > LoopLimits.drainTime { return }
-      // One batch of each port, then some of the bearer: a busy port delays the others by one batch.
+      // One batch of each port and of the tunnels' sockets, then some of the bearer: a busy port delays the others by one batch.
       var kept = 0
       for i in 0..<readableCount {
         let slot = Int(readable[i])
@@ -261,6 +269,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
         }
       }
       readableCount = kept
+      if tunnelsAreReadable { receiveFromTunnels() }
       if bearerIsReadable {
         let share = min(bearerQuota, LoopLimits.bearerPacketsPerRound)
         bearerQuota -= readBearer(atMost: share, at: now)
@@ -323,6 +332,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   @inline(__always)
   private mutating func transmit(_ frame: PacketBuffer, _ port: PortNumber, _ destination: MACAddress) {
     guard let slot = ports.slot(of: port) else {
+      if let tunnels, let place = ports.tunnel(of: port) { return transmit(frame, toTunnel: place, tunnels) }
       counters.unknownPort &+= 1
       pool.give(frame)
       return
@@ -359,6 +369,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       if ports.sockets[slot].pace == .free { flushPort(slot) }
     }
     dirtyCount = 0
+    flushTunnels()
   }
 
   private mutating func flushPort(_ slot: Int) {

@@ -32,6 +32,9 @@ extension Loop where Node: ~Copyable {
       ports.sockets[slot].readKernelDrops()
       ports.sockets[slot].append(to: &json)
     }
+    if let tunnels {
+      for place in 0..<tunnels.end where tunnels.places[place].isUsed { tunnels.places[place].append(to: &json) }
+    }
     json.endArray()
     json.endObject()
     return .document(json.bytes)
@@ -48,6 +51,13 @@ extension Loop where Node: ~Copyable {
     json.field("bearerRefused", counters.bearerRefused)
     json.field("unknownPort", counters.unknownPort)
     json.field("portsRefused", counters.portsRefused)
+    if let tunnels {
+      json.field("tunnelStrangers", tunnels.counters.strangers)
+      json.field("tunnelNoPlace", tunnels.counters.noPlace)
+      json.field("tunnelMoved", tunnels.counters.moved)
+      json.field("tunnelOverBearer", tunnels.counters.overBearer)
+      json.field("tunnelNoBuffer", tunnels.counters.noBuffer)
+    }
     json.field("persistFailed", store.failed)
     json.field("buffers", pool.slabCount)
     json.field("buffersFree", pool.freeCount)
@@ -74,6 +84,25 @@ extension PortSocket {
     json.field("droppedQueueFull", counters.queueDropped)
     json.field("droppedNoBuffer", counters.receivedWithoutBuffer)
     json.field("droppedTooLong", counters.receivedTooLong)
+    json.field("sendFailed", counters.sendFailed)
+    json.endObject()
+  }
+}
+
+extension TunnelPlace {
+  func append(to json: inout JSONWriter) {
+    json.beginObject()
+    json.field("port", number.value)
+    json.field("name", name)
+    json.field("up", status.isUp)
+    json.field("peer", address.remote.text)
+    json.field("obstacle", obstacle?.text)
+    json.field("frameSize", status.frameSize)
+    json.field("received", counters.received)
+    json.field("receivedBytes", counters.receivedBytes)
+    json.field("sent", counters.sent)
+    json.field("sentBytes", counters.sentBytes)
+    json.field("droppedQueueFull", counters.queueDropped)
     json.field("sendFailed", counters.sendFailed)
     json.endObject()
   }

@@ -22,6 +22,7 @@ extension Loop where Node: ~Copyable {
         takeBearerNotes()
         continue
       }
+      if isTunnelsOwn(packet) { continue }
       node.bearerSent(packet, at: now)
       drain(at: now)
     }

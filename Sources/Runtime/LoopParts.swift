@@ -47,7 +47,7 @@ enum LoopLimits {
 
 /// Where an epoll event comes from: the upper half of its tag.
 enum Source: UInt8 {
-  case port, bearer, monitor, signals, control
+  case port, bearer, monitor, signals, control, tunnel
 
   func tag(_ low: Int = 0) -> UInt64 { UInt64(rawValue) << 32 | UInt64(truncatingIfNeeded: low) }
 }

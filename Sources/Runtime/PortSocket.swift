@@ -163,6 +163,10 @@ enum SystemCode {
   static let again: Int32 = 11
   static let noSuchAddress: Int32 = 6
   static let noDevice: Int32 = 19
+  static let invalid: Int32 = 22
+  static let messageTooLong: Int32 = 90
+  static let addressNotAvailable: Int32 = 99
   static let networkDown: Int32 = 100
+  static let networkUnreachable: Int32 = 101
   static let noBuffers: Int32 = 105
 }

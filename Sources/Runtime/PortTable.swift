@@ -8,10 +8,13 @@ struct PortTable: ~Copyable {
   /// Ports at once: the port monitor follows no more.
   static let limit = 256
 
+  /// What numbers lead to from here on are tunnels' places.
+  private static let firstTunnel: UInt16 = 1 << 15
+
   /// Only slots in use are initialized.
   let sockets: UnsafeMutablePointer<PortSocket>
   private let used: UnsafeMutablePointer<Bool>
-  /// Slot plus one of each number given so far; 128 KiB of which only the pages in use are resident.
+  /// Slot plus one, or a tunnel, of each number given so far; 128 KiB of which only the pages in use are resident.
   private let slotOfNumber: UnsafeMutablePointer<UInt16>
   /// Slots beyond it are not in use.
   private(set) var end = 0
@@ -53,6 +56,20 @@ struct PortTable: ~Copyable {
     return slot
   }
 
+  /// A number for a tunnel, which is not kept here; nil when they are used up.
+  mutating func takeNumber(forTunnel place: Int) -> PortNumber? {
+    if isUsedUp { return nil }
+    defer { nextNumber += 1 }
+    slotOfNumber[Int(nextNumber)] = PortTable.firstTunnel + UInt16(truncatingIfNeeded: place)
+    return freshNumber
+  }
+
+  func tunnel(of number: PortNumber) -> Int? {
+    if UInt32(number.value) >= nextNumber || number.value == 0 { return nil }
+    let entry = slotOfNumber[Int(number.value)]
+    return entry >= PortTable.firstTunnel ? Int(entry - PortTable.firstTunnel) : nil
+  }
+
   mutating func remove(_ slot: Int, returningTo pool: PacketPool) {
     invariant(isUsed(slot), "only a port that is there can go")
     sockets[slot].close(returningTo: pool)
@@ -70,7 +87,7 @@ struct PortTable: ~Copyable {
   func slot(of number: PortNumber) -> Int? {
     if UInt32(number.value) >= nextNumber || number.value == 0 { return nil }
     let entry = slotOfNumber[Int(number.value)]
-    return entry == 0 ? nil : Int(entry) - 1
+    return entry == 0 || entry >= PortTable.firstTunnel ? nil : Int(entry) - 1
   }
 
   func slot(ofInterface ifindex: Int32) -> Int? {

@@ -10,6 +10,8 @@ struct ReceiveBatch: ~Copyable {
   private static let wasteSize = 64
 
   private let pool: PacketPool
+  /// Bytes before each frame: an Ethernet header, or nothing where datagrams are received.
+  private let headerSize: Int
   private let kernel: OpaquePointer
   private let buffers: UnsafeMutablePointer<PacketBuffer>
   private let waste: UnsafeMutablePointer<UInt8>
@@ -20,9 +22,11 @@ struct ReceiveBatch: ~Copyable {
   /// Buffers it keeps to receive into.
   var heldCount: Int { top - missing }
 
-  init(pool: PacketPool) {
+  /// Of packet sockets; with `datagrams` of UDP sockets, whose batches tell addresses.
+  init(pool: PacketPool, datagrams: Bool = false) {
     self.pool = pool
-    kernel = cs_batch_create()!
+    headerSize = datagrams ? 0 : PortSocket.headerSize
+    kernel = datagrams ? cs_batch_create_addressed()! : cs_batch_create()!
     buffers = .allocate(capacity: ReceiveBatch.size)
     waste = .allocate(capacity: ReceiveBatch.wasteSize)
   }
@@ -78,8 +82,8 @@ struct ReceiveBatch: ~Copyable {
   private func set(_ place: Int, _ buffer: PacketBuffer) {
     buffers[place] = buffer
     cs_batch_set(
-      kernel, Int32(truncatingIfNeeded: place), buffer.base + (PacketPool.headRoom - PortSocket.headerSize),
-      UInt32(truncatingIfNeeded: buffer.capacity - (PacketPool.headRoom - PortSocket.headerSize)))
+      kernel, Int32(truncatingIfNeeded: place), buffer.base + (PacketPool.headRoom - headerSize),
+      UInt32(truncatingIfNeeded: buffer.capacity - (PacketPool.headRoom - headerSize)))
   }
 
   private func throwAway(from descriptor: Int32) -> Outcome {
@@ -106,5 +110,21 @@ struct ReceiveBatch: ~Copyable {
     let header = UnsafeRawPointer(buffer.base + (PacketPool.headRoom - PortSocket.headerSize))
     let source = UInt64(bigEndian: header.loadUnaligned(fromByteOffset: 4, as: UInt64.self))
     return (buffer, MACAddress(source))
+  }
+
+  /// The datagram at a place, and the addresses it has. Nil, and the buffer is back in the pool, when it was longer than
+  /// a slab, or empty.
+  func takeDatagram(_ place: Int) -> (frame: PacketBuffer, address: TunnelAddress)? {
+    var buffer = buffers[place]
+    let length = Int(cs_batch_length(kernel, Int32(truncatingIfNeeded: place)))
+    if length == 0 {
+      pool.give(buffer)
+      return nil
+    }
+    buffer.start = PacketPool.headRoom
+    buffer.count = length
+    var address = cs_peer_address()
+    cs_batch_peer(kernel, Int32(truncatingIfNeeded: place), &address)
+    return (buffer, TunnelAddress(address))
   }
 }

@@ -16,9 +16,9 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
   case protect
   /// Traffic to each peer that goes over two ways at once, kbit/s; 0 for none.
   case protectedRate
-  /// Internet tunnels to make: comma list of HOST:PORT.
+  /// Internet tunnels to make: comma list of HOST:PORT[,cost=N].
   case tunnel
-  /// Where to listen for tunnels: PORT or ADDRESS:PORT.
+  /// Where to listen for tunnels: PORT or ADDRESS:PORT, [,cost=N].
   case tunnelListen
 
   public var name: String {
@@ -30,14 +30,6 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     case .protectedRate: "protected-rate"
     case .tunnel: "tunnel"
     case .tunnelListen: "tunnel-listen"
-    }
-  }
-
-  /// False for what the store can hold and this build does not act on; setting it would promise what does not happen.
-  public var isActedOn: Bool {
-    switch self {
-    case .keepDown, .interface, .wideDiscovery, .protect, .protectedRate: true
-    case .tunnel, .tunnelListen: false
     }
   }
 
@@ -55,10 +47,10 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     self = key
   }
 
-  /// The names of those that are acted on, for a message.
+  /// All names, for a message.
   static var listing: String {
     var text = ""
-    for key in allCases where key.isActedOn { text += (text.utf8.isEmpty ? "" : ", ") + key.name }
+    for key in allCases { text += (text.utf8.isEmpty ? "" : ", ") + key.name }
     return text
   }
 }
@@ -69,7 +61,7 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
   case notOnOrOff
   case badPort
   case badRate
-  case badEndpoint
+  case badTunnel(TunnelFault)
 
   public var description: String {
     switch self {
@@ -78,7 +70,7 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
     case .notOnOrOff: "is on or off"
     case .badPort: "is a list of port names, 1 to 15 printable bytes each, separated by commas"
     case .badRate: "is a rate in kbit/s, 0 (none) to \(Settings.rateLimit)"
-    case .badEndpoint: "wants HOST:PORT (an IPv6 address in brackets), port 1 to 65535"
+    case .badTunnel(let fault): fault.description
     }
   }
 }
@@ -180,9 +172,9 @@ private func settingFault(_ key: SettingKey, _ value: [UInt8]) -> SettingFault? 
   case .protectedRate:
     guard let rate = decimal(value[...]), rate <= Settings.rateLimit else { return .badRate }
   case .tunnel:
-    for part in commaParts(value) where !isEndpoint(part, hostNeeded: true) { return .badEndpoint }
+    do throws(TunnelFault) { _ = try TunnelPeer.list(value) } catch { return .badTunnel(error) }
   case .tunnelListen:
-    if !isEndpoint(value, hostNeeded: false) { return .badEndpoint }
+    do throws(TunnelFault) { _ = try TunnelListener(value) } catch { return .badTunnel(error) }
   }
   return nil
 }
@@ -194,31 +186,4 @@ private func isPortName(_ name: [UInt8]) -> Bool {
     return false
   }
   return true
-}
-
-private func isEndpoint(_ text: [UInt8], hostNeeded: Bool) -> Bool {
-  guard let colon = text.lastIndex(of: UInt8(ascii: ":")) else { return !hostNeeded && isPortNumber(text[...]) }
-  if !isPortNumber(text[(colon + 1)...]) { return false }
-  var host = text[..<colon]
-  if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]"), host.count > 4 {
-    host = host.dropFirst().dropLast()
-    for byte in host where !isIPv6Byte(byte) { return false }
-    return true
-  }
-  do throws(MembershipError) { _ = try DomainName(host) } catch { return false }
-  return true
-}
-
-private func isIPv6Byte(_ byte: UInt8) -> Bool {
-  switch byte {
-  case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
-    UInt8(ascii: "A")...UInt8(ascii: "F"), UInt8(ascii: ":"), UInt8(ascii: "."):
-    true
-  default: false
-  }
-}
-
-private func isPortNumber(_ text: ArraySlice<UInt8>) -> Bool {
-  guard let number = decimal(text) else { return false }
-  return number >= 1 && number <= 65535
 }

@@ -53,13 +53,16 @@ func ip(_ command: String) throws {
   if status != 0 { throw Refused(what: "ip " + command, errno: status) }
 }
 
-func relayLoop(_ names: [String], options: LoopOptions = LoopOptions(), slabs: Int = 768) throws -> Loop<Relay> {
+func relayLoop(
+  _ names: [String], options: LoopOptions = LoopOptions(), slabs: Int = 768, tunnels: TunnelConfiguration? = nil
+) throws -> Loop<Relay> {
   let pool = PacketPool(slabSize: 12288, slabCount: slabs)
   let monitor = try PortMonitor(
     policy: PortPolicy(named: names.map { Array($0.utf8) }, keepDown: [], bearerName: Array("mm0".utf8)))
   var loop = Loop(
-    node: Relay(pool: pool), pool: pool, monitor: monitor, bearer: nil, log: EventLog(level: .debug, writes: false),
-    options: options, persist: { _ in nil })
+    node: Relay(pool: pool), pool: pool, monitor: monitor, bearer: nil,
+    tunnels: tunnels.map { TunnelTable($0, pool: pool) }, log: EventLog(level: .debug, writes: false), options: options,
+    persist: { _ in nil })
   try loop.start()
   return loop
 }

@@ -20,11 +20,15 @@ struct Relay: Personality, ~Copyable {
   var keeps = false
   var kept: [PacketBuffer] = []
   var saidGoodbye = false
+  /// Who is behind tunnels' ports.
+  var neighbours: [PortNumber: TunnelNeighbour] = [:]
+  var statuses: [PortNumber: PortStatus] = [:]
 
   init(pool: PacketPool) { self.pool = pool }
 
   mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant) {
     if !ports.contains(port) { ports.append(port) }
+    statuses[port] = status
     outputs.append(.event(.info, "port \(status.name) is there"))
   }
 
@@ -45,6 +49,17 @@ struct Relay: Personality, ~Copyable {
     }
     outputs.append(.transmit(frame, port: port == ports[0] ? ports[1] : ports[0], destination: .nearestBridge))
   }
+
+  /// A frame that begins with 1 is a newcomer's, with 3 that of the neighbour on the port that follows.
+  mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival {
+    switch frame.bytes[0] {
+    case 1: .newcomer
+    case 3 where frame.count > 1: .moved(PortNumber(UInt16(frame.bytes[1])))
+    default: .nobody
+    }
+  }
+
+  func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour? { neighbours[port] }
 
   mutating func send(_ payload: [UInt8], on port: PortNumber, to destination: MACAddress = .nearestBridge) -> Bool {
     guard var frame = pool.take() else { return false }

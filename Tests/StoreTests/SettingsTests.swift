@@ -8,7 +8,8 @@ import Testing
       ("keep-down=eth0,lan1.5", true), ("keep-down=", false), ("keep-down=eth0,", false), ("keep-down=a/b", false),
       ("keep-down=abcdefghijklmnop", false), ("interface=abcdefghijklmno", true), ("interface=..", false),
       ("wide-discovery=on", true), ("wide-discovery=yes", false), ("protect=off", true), ("protect", false),
-      ("tunnel=a.example:7000,10.0.0.1:1", true), ("tunnel=[2001:db8::1]:65535", true), ("tunnel=a.example", false),
+      ("tunnel=192.0.2.1:7000,cost=5,198.51.100.1:1", true), ("tunnel=a.example:7000", false),
+      ("tunnel=[2001:db8::1]:65535", true), ("tunnel=a.example", false),
       ("tunnel=:7", false), ("tunnel=a:0", false), ("tunnel=a:65536", false), ("tunnel=[zz]:7", false),
       ("tunnel-listen=7000", true), ("tunnel-listen=10.0.0.1:7000", true), ("tunnel-listen=x", false),
     ])
@@ -27,7 +28,7 @@ import Testing
     var settings = Settings()
     #expect(throws: StoreError.unknownSetting) { try settings.set(Array("colour=red".utf8)) }
     for key in SettingKey.allCases {
-      #expect(StoreError.unknownSetting.description.contains(key.name) == key.isActedOn, "\(key)")
+      #expect(StoreError.unknownSetting.description.contains(key.name), "\(key)")
     }
   }
 

@@ -34,7 +34,7 @@ import Testing
     var contents = try member(10, "sw1", of: &authority)
     // Over a blank copy, over an older shorter one, and over an older longer one.
     let first = try StoreFile.newFile(contents)
-    try contents.settings.set(Array("tunnel=a.example:7,b.example:8".utf8))
+    try contents.settings.set(Array("tunnel=192.0.2.1:7,192.0.2.2:8".utf8))
     let second = whole(first, try StoreFile.nextWrite(contents, after: 1))
     contents.settings.unset(.tunnel)
     let third = whole(second, try StoreFile.nextWrite(contents, after: 2))
