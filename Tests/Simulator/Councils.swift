@@ -84,7 +84,7 @@ extension World {
         next += 1
       }
     }
-    authority = places[0]
+    authorities = places
     for segment in layout.segments { connect(segment.kind, segment.ends, frameSize: segment.frameSize) }
   }
 
@@ -92,7 +92,7 @@ extension World {
   public func firstStore(of number: Int) -> [UInt8] { firstStores[number] }
 
   /// Has another of the MAs asked from now on.
-  public func ask(as number: Int) { authority = number }
+  public func ask(as number: Int) { authorities = [number] + authorities.filter { $0 != number } }
 
   /// Of these MAs, each has a session with every other running node and a route to it.
   public func isServed(by authorities: [Int]) -> Bool {
