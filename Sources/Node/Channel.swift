@@ -81,6 +81,8 @@ final class Channel {
   var keysSince = Instant.zero
   /// MA: R of the way back that the last frame came by, of each place.
   var lastReturnRoutes = InlineArray<8, UInt32>(repeating: 0)
+  /// Probes of the other end's that are answered.
+  var probes = TokenBucket(rate: 64, burst: 32)
   /// MA: control frames taken from the component, its RELAY-UPs included.
   var controlFrames = TokenBucket(rate: 1_024, burst: 2_048)
   /// MA: challenges made for neighbours of the component.

@@ -147,6 +147,11 @@ struct NodeCounters {
   var twinsDropped: UInt64 = 0
   /// Times a source went over to another of its ways.
   var waysChanged: UInt64 = 0
+  /// Probes of ways, those without an answer, those not answered; ways left because three were lost.
+  var probesSent: UInt64 = 0
+  var probesLost: UInt64 = 0
+  var probesOverBudget: UInt64 = 0
+  var waysSilent: UInt64 = 0
   /// Routes that were said to be broken: by others of this node's own, and those nobody may say it of or too often.
   var brokenTold: UInt64 = 0
   var brokenRefused: UInt64 = 0

@@ -310,13 +310,15 @@ extension Node {
         scheduleRecompute(at: now)
         report(.notice, "\(String(decoding: channel.name, as: UTF8.self)) says goodbye")
       case .renewed: completeRenewal(body, on: channel, at: now)
+      case .probe: try answerProbe(body, on: channel, at: now)
+      case .probed: try takeProbed(body, on: channel, at: now)
       case .chain:
         var reader = ByteReader(body)
         let epoch = try reader.u32()
         guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("chain length")) }
         if channel.chains.takeIfAvailable(at: now) { sendChain(from: epoch, on: channel) }
       case .present: receivePresent(try Present(decoding: body), on: channel, at: now)
-      case .welcome, .returnRoute, .relayDown, .descriptor, .renew, .detours, .successors, .probe, .probed, .suspect,
+      case .welcome, .returnRoute, .relayDown, .descriptor, .renew, .detours, .successors,
         .members, .proposal:
         counters.controlInvalid &+= 1
       }

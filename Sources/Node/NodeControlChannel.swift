@@ -39,8 +39,16 @@ extension Node {
 
   /// A decrypted segment that is not IP.
   mutating func receiveControl(
-    _ plain: UnsafeMutablePointer<UInt8>, count: Int, on channel: Channel, at now: Instant
+    _ plain: UnsafeMutablePointer<UInt8>, count: Int, space: SequenceSpace, on channel: Channel, at now: Instant
   ) {
+    // A probe looks like bulk traffic; nothing else does that is not IP.
+    let isProbe =
+      plain[0] >> 4 == SegmentKind.datagram && count > SessionLayout.segment
+      && plain[SessionLayout.segment] == ControlType.probe.rawValue
+    guard (space == .bulk) == isProbe, space != .protected else {
+      counters.controlInvalid &+= 1
+      return
+    }
     let word = UInt32(bigEndian: UnsafeRawPointer(plain + 1).loadUnaligned(as: UInt32.self))
     let payload = UnsafeBufferPointer(start: plain + SessionLayout.segment, count: count - SessionLayout.segment)
     switch plain[0] >> 4 {

@@ -166,7 +166,7 @@ extension Node {
         return
       }
       if !channel.isUplink { channel.controlFrames.take() }
-      receiveControl(plain, count: plainCount, on: channel, at: now)
+      receiveControl(plain, count: plainCount, space: space, on: channel, at: now)
       pool.give(frame)
       settle(at: now)
     }

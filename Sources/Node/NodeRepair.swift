@@ -72,7 +72,7 @@ extension Node {
   private func leave(_ channel: Channel, at now: Instant, _ isMeant: (Way) -> Bool) -> Bool {
     var any = false
     for case let way? in channel.ways.places where isMeant(way) {
-      way.doubtEnds = now + Way.doubt
+      way.doubtEnds = max(way.doubtEnds, now + Way.doubt)
       any = true
     }
     return any

@@ -25,6 +25,7 @@ final class Way {
 
   /// What was broken may be mended; if not, the next frame has it told again.
   static let doubt = Duration.seconds(2)
+  var probing = WayProbing()
 
   init(builder: OnionBuilder, egress: UInt16, frameSize: Int, hops: Int, isPaired: Bool) {
     self.builder = builder
@@ -78,6 +79,12 @@ struct Ways {
   func way(of route: UInt32) -> Way? {
     for case let way? in places where way.builder.route == route { return way }
     return nil
+  }
+
+  /// Whether there is another one to go over to.
+  func hasOther(than way: Way, at now: Instant, isUp: (UInt16) -> Bool) -> Bool {
+    for case let other? in places where other !== way && !other.isInDoubt(at: now) && isUp(other.egress) { return true }
+    return false
   }
 
   /// Chooses anew. `isUp` tells of this node's adjacencies.

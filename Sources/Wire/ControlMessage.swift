@@ -23,8 +23,6 @@ public enum ControlType: UInt8, Sendable {
   case probe = 12
   /// Both ways: a probe came.
   case probed = 13
-  /// Component to MA: a way back loses what it should carry.
-  case suspect = 14
   /// Component to MA: the descriptors from this epoch on are wanted.
   case chain = 16
   /// Component to MA that does not know it: its membership.

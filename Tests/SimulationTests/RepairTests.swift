@@ -100,7 +100,9 @@ import Testing
   func `a node on the way dies`(isProtected: Bool, how: String) throws {
     for (layout, far, victims) in [(Layout.ring(6), 2, [1, 5, 4]), (.grid(4, 4), 15, [1, 5, 10, 14])] {
       let world = try standing(layout, isProtected: isProtected, seed: 73)
-      let flows = [(0, far), (far, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
+      let flows = [(0, far), (far, 0)].map {
+        world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64)
+      }
       world.run(for: .milliseconds(300))
       var worst = Duration.zero
       for victim in victims {
@@ -125,5 +127,26 @@ import Testing
       world.checkTables()
       #expect(world.violations == [])
     }
+  }
+
+  @Test(arguments: [true, false]) func `a node that passes hellos and drops what it should pass on`(isProtected: Bool)
+    throws
+  {
+    let world = try standing(.ring(6), isProtected: isProtected, seed: 74)
+    let flows = [(0, 2), (2, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
+    world.run(for: .milliseconds(1_300))
+    let start = world.now
+    world.setConduct(1, .greyHole)
+    world.run(for: .seconds(5))
+    let worst = flows.map { world.longestGap($0, from: start, to: world.now) }.max() ?? .zero
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .milliseconds(200))
+    tell("\(isProtected ? "protected" : "unprotected"), a grey hole: worst gap", worst)
+    #expect(worst <= (isProtected ? .milliseconds(2) : .seconds(1)))
+    for flow in flows where isProtected {
+      #expect(world.traffic.flows[flow].sent == world.traffic.flows[flow].arrivals.count)
+    }
+    world.checkTables()
+    #expect(world.violations == [])
   }
 }
