@@ -280,7 +280,8 @@ public struct Forger {
     }
     guard
       let destination = node.neighbour.sealOnion(
-        &buffer, sizeCode: way.builder.size.code, detour: choices.u8() & 3 == 0 ? choices.u16() : 0, on: way.egress, at: now)
+        &buffer, sizeCode: way.builder.size.code, detour: choices.u8() & 3 == 0 ? choices.u16() : 0, on: way.egress,
+        at: now)
     else { return nil }
     return frame(kind, buffer, destination)
   }

@@ -35,7 +35,8 @@ import Wire
   ) throws {
     var entropy = seeded(8)
     let hops = (0..<size.entries).map { _ in RouteHop(decoyFrom: &entropy) }
-    let message = ReturnRoute(route: entropy.u32(), size: size, place: 7, count: 8, frameSize: 9_000, egress: 200, hops: hops)
+    let message = ReturnRoute(
+      route: entropy.u32(), size: size, place: 7, count: 8, frameSize: 9_000, egress: 200, hops: hops)
     let bytes = Array(message.encode()[1...])
     #expect(bytes.count == 10 + 50 * size.entries)
     #expect(try decode(bytes) == message)
