@@ -317,10 +317,6 @@ extension Node {
   }
 
   private mutating func receiveToward(_ bytes: [UInt8], on adjacency: UInt16, at now: Instant) {
-    guard relayDesk.mayGoToward(adjacency, at: now) else {
-      counters.towardOverBudget &+= 1
-      return
-    }
     let decoded: TowardMessage
     do throws(WireError) {
       decoded = try TowardMessage(decoding: bytes.span)
@@ -331,6 +327,10 @@ extension Node {
     var message = decoded
     guard let index = descriptor.index(of: message.authority).map({ Int($0) }) else {
       counters.relayInvalid &+= 1
+      return
+    }
+    guard relayDesk.mayGoToward(adjacency, authorityIndex: index, at: now) else {
+      counters.towardOverBudget &+= 1
       return
     }
     if index == authorityIndex {

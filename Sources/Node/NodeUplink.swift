@@ -35,8 +35,6 @@ final class Uplink {
   var needsSession = true
   var lsaDue = Instant.never
   var lsaSentAt = Instant.zero
-  /// ipv4 and name of the MA came with WELCOME.
-  var isWelcome = false
   /// Not before then are descriptors asked for again.
   var chainDue = Instant.zero
 
@@ -305,9 +303,7 @@ extension Node {
   }
 
   private mutating func welcome(_ message: Welcome, _ uplink: Uplink, at now: Instant) {
-    uplink.channel.name = message.authorityName
-    uplink.channel.ipv4 = message.authorityIPv4
-    uplink.isWelcome = true
+    // An MA's own name and address are the descriptor's: no MA can take another's.
     guard !message.certificate.isEmpty else {
       present(to: uplink)
       return
@@ -320,11 +316,21 @@ extension Node {
         counters.controlInvalid &+= 1
         return
       }
+      // Two MAs may both have certified it anew, under the name and address it has.
       if let known = contents.certificate, known.encode() == message.certificate { return }
+      if let known = contents.certificate, known.commitment == certificate.commitment,
+        descriptor.authority(at: known.issuer) != nil, known.issuer != certificate.issuer
+      {
+        return
+      }
       do throws(StoreError) {
         try contents.install(certificate, opening)
       } catch {
-        report(.error, "the certificate cannot be stored: \(error.description)")
+        if succession.complaints.takeIfAvailable(at: now) {
+          report(
+            .warning,
+            "the certificate from \(authorityName(uplink.channel.authorityIndex)) is not taken: \(error.description)")
+        }
         return
       }
       persist()

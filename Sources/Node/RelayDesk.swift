@@ -59,7 +59,8 @@ struct RelayDesk {
   /// TOWARD frames that a neighbour can always have carried.
   private var ownTowards = AdjacencyBudgets(rate: 64, burst: 64)
   /// TOWARD frames beyond those, of all neighbours together: whoever is cut off by one failure comes over one neighbour.
-  private var sharedTowards = TokenBucket(rate: 512, burst: 512)
+  /// A bucket for each MA (16 × 32 B): what is sent in vain to one that died takes nothing from the others'.
+  private var sharedTowards = [TokenBucket](repeating: TokenBucket(rate: 512, burst: 512), count: 16)
 
   mutating func mayRelay(_ adjacency: UInt16, isLinked: Bool, at now: Instant) -> Bool {
     isLinked ? relays.spend(adjacency, at: now) : openRelays.spend(adjacency, at: now)
@@ -71,8 +72,8 @@ struct RelayDesk {
 
   mutating func mayTell(_ adjacency: UInt16, at now: Instant) -> Bool { notices.spend(adjacency, at: now) }
 
-  mutating func mayGoToward(_ adjacency: UInt16, at now: Instant) -> Bool {
-    ownTowards.spend(adjacency, at: now) || sharedTowards.takeIfAvailable(at: now)
+  mutating func mayGoToward(_ adjacency: UInt16, authorityIndex: Int, at now: Instant) -> Bool {
+    ownTowards.spend(adjacency, at: now) || sharedTowards[authorityIndex & 15].takeIfAvailable(at: now)
   }
 
   /// Keeps the newest request of an adjacency for an MA; at the limit the oldest goes.

@@ -100,7 +100,7 @@ public struct StoreContents {
     pendingSecret.map { EnrolmentRecord(of: identity, name: name, role: role, using: $0) }
   }
 
-  /// The answer to our enrolment, or a newer certificate (a new name, another issuer).
+  /// The answer to our enrolment, or a newer certificate: of the same issuer, or of another when that one has left.
   public mutating func install(
     _ certificate: MembershipCertificate, _ opening: MembershipOpening
   ) throws(StoreError) {
@@ -110,8 +110,14 @@ public struct StoreContents {
     do throws(MembershipError) { try certificate.verify(with: descriptor) } catch { throw .membership(error) }
     if !opening.matches(certificate) { throw .membership(.badOpening) }
     if !descriptor.prefix.isHost(opening.ipv4) { throw .membership(.badDescriptor(.addressOutsidePrefix)) }
-    if let have = self.certificate, have.issuer == certificate.issuer, certificate.serial < have.serial {
-      throw .olderCertificate(certificate.serial, have: have.serial)
+    if let have = self.certificate {
+      if have.issuer == certificate.issuer, certificate.serial < have.serial {
+        throw .olderCertificate(certificate.serial, have: have.serial)
+      }
+      // One authority alone gives nobody whom another took in a new name or address.
+      if have.issuer != certificate.issuer, descriptor.authority(at: have.issuer) != nil {
+        throw .otherIssuer(certificate.issuer, have: have.issuer)
+      }
     }
     self.certificate = certificate
     self.opening = opening

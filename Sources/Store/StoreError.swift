@@ -31,6 +31,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
   case notOurs
   /// A certificate older than the one in the store.
   case olderCertificate(UInt32, have: UInt32)
+  /// Certified by another authority while the one that did it first is still there.
+  case otherIssuer(UInt8, have: UInt8)
   /// A descriptor that does not follow the one in the store.
   case notASuccessor
   case unknownSetting
@@ -54,6 +56,9 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case .alreadyEnrolled: "already belongs to a network"
     case .notOurs: "certificate is for another node"
     case .olderCertificate(let serial, let have): "certificate \(serial) is older than \(have), which is in the store"
+    case .otherIssuer(let issuer, let have):
+      "certificate is authority number \(Int(issuer))'s, and number \(Int(have)), which issued the one in the store, is still "
+        + "an authority"
     case .notASuccessor: "descriptor does not follow the one in the store"
     case .unknownSetting: "no such setting; known are \(SettingKey.listing)"
     case .badSetting(let key, let fault): "\(key.name) \(fault.description)"

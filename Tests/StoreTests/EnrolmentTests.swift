@@ -276,6 +276,35 @@ import Testing
     #expect(try StoreContents(decoding: try first.encode()).authority.earlierDescriptors == [founding])
   }
 
+  @Test func `A component keeps to its issuer as long as that one is an authority`() throws {
+    var first = try founded()
+    var (second, record) = try box(11, "ma2", role: .authority, of: &first)
+    #expect(try first.takeIn(record) != nil)
+    let entry = try #require(first.descriptor.authority(at: 1))
+    let admission = try #require(first.admission(for: entry))
+    try second.complete(with: admission)
+    var component = try member(10, "sw1", of: &first)
+    let certificate = try #require(component.certificate)
+    let opening = MembershipOpening(salt: Bytes16(), ipv4: 0x0a14_1005, name: try NodeName("stolen"))
+    let other = MembershipCertificate(
+      issuing: opening, networkID: component.networkID, signingKey: certificate.signingKey,
+      agreementKey: certificate.agreementKey, role: .component, serial: 99, epoch: 2, issuer: 1,
+      with: second.identity.signing)
+    #expect(throws: StoreError.otherIssuer(1, have: 0)) { try component.install(other, opening) }
+    // Once the first has left, the second's counts.
+    var source = entropy(5)
+    let order = try first.removal(of: NodeName("ma1"), revoke: false, threshold: nil)
+    guard case .waiting(let proposal, _, _) = try first.propose(order, entropy: &source),
+      case .adopted(let next) = try second.sign(proposal, entropy: &source)
+    else {
+      Issue.record("not removed")
+      return
+    }
+    try component.adopt(next)
+    try component.install(other, opening)
+    #expect(component.name.description == "stolen")
+  }
+
   @Test func `A box that asks again may change name and secret, until it is a member`() throws {
     var authority = try founded()
     var source = entropy(50)

@@ -102,6 +102,30 @@ extension SystemTests {
       }
     }
 
+    /// The paper's worst case: whoever knew the boxes is gone.
+    @Test func `the only MA dies, and one that was configured and never ran reaches 24 components within 2 s`() throws {
+      var options = LaboratoryOptions()
+      options.authorities = [0, 25]
+      try withLaboratory(.grid(13, 2), options: options) { laboratory in
+        let (first, second) = (laboratory.nodes[0], laboratory.nodes[25])
+        try enrollAuthority(laboratory, second)
+        _ = try provision(laboratory, first, ["accept", "--yes"])
+        _ = try provision(laboratory, second, ["enroll"])
+        for node in laboratory.nodes where node !== second { try node.start() }
+        _ = try laboratory.waitUntilAuthenticated(timeout: 10)
+        first.crash()
+        try pause(0.5)
+        try second.start()
+        let took = try wait(upTo: 10, every: 0.02) { try isServed(by: second, laboratory, but: [first]) }
+        print("24 components authenticated by the new MA after \(took ?? 99) s")
+        #expect(took ?? 99 < 2)
+        let addresses = try second.knownNodes().filter { $0.role == "component" }.compactMap(\.ipv4).compactMap(
+          IPAddress.init)
+        let answered = try Prober(in: second.namespace).probe(addresses, timeout: 2, since: second.startedAt)
+        #expect(addresses.count == 24 && addresses.allSatisfy { answered[$0] != nil })
+      }
+    }
+
     @Test func `a third MA needs two signatures, carried by the key; a wrong or late one changes nothing`() throws {
       try withCouncil(4, [0, 1, 2]) { laboratory in
         let (first, second, third) = (laboratory.nodes[0], laboratory.nodes[1], laboratory.nodes[2])
