@@ -31,10 +31,12 @@ import LabKit
                                           a node is stopped for 35 ms every second: 0
       storm [--frames N] [--seed N] [--rounds N]
                                           random, mutated and forged frames on a port of a running node
-      simulate [--topology T] [--nodes N] [--seed S] [--faults none|light|heavy] [--seconds V] [--talk]
+      simulate [--topology T] [--nodes N] [--seed S] [--faults none|light|heavy] [--seconds V]
+               [--authorities M] [--talk]
                                           a network in virtual time (no root, no binary): figures, and what oracles say
                                           T here also: random:N,LINKS, star:N, star-of-rings:RxN, fat-tree:K, zoo:NAME
-      simulate --schedules N [--seed S] [--nodes N] [--faults F] [--seconds V] [--workers W] [--keep-going]
+      simulate --schedules N [--seed S] [--nodes N] [--faults F] [--seconds V]
+               [--authorities M] [--workers W] [--keep-going]
                                           so many random schedules of faults, from seed S on, on all cores
       paths [--grid WxH] [--root corner|centre] [--random N,L] [--costs C] [--events N] [--seed S] [--check]
                                           what a link event costs an authority, and how it grows (--check: judged

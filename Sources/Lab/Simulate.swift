@@ -28,6 +28,14 @@ func faultLoad(_ options: Options, default normal: FaultLoad) throws -> FaultLoa
   return load
 }
 
+func authorityCount(_ options: Options, nodes: Int) throws -> Int {
+  let count = try whole(options, "authorities", default: 1)
+  guard (1...min(16, nodes - 1)).contains(count) else {
+    throw LabError.usage("--authorities: 1 to 16, fewer than nodes")
+  }
+  return count
+}
+
 /// What this thread has used, in seconds: on a machine that others use too, the clock on the wall says little.
 private func processorTime() -> Double {
   var time = timespec()
@@ -39,6 +47,7 @@ private func processorTime() -> Double {
 private struct Simulation {
   let layout: Layout
   let name: String
+  let authorities: Int
   let seed: UInt64
   let load: FaultLoad
   let seconds: Double
@@ -57,9 +66,7 @@ private struct Simulation {
     if let nodes = options.value("nodes"), Int(nodes) != layout.nodeCount {
       throw LabError.usage("--nodes \(nodes): \(self.name) has \(layout.nodeCount)")
     }
-    if try whole(options, "authorities", default: 1) != 1 {
-      throw LabError.usage("--authorities: networks of several MAs cannot be provisioned yet")
-    }
+    authorities = try authorityCount(options, nodes: layout.nodeCount)
     load = try faultLoad(options, default: .none)
     seconds = try options.number("seconds", default: 60)
     isTalkative = options.flag("talk")
@@ -67,9 +74,13 @@ private struct Simulation {
   }
 
   func run() throws -> Int32 {
-    print("\(name), seed \(seed): \(layout.nodeCount) nodes, \(layout.segments.count) links")
+    let links = layout.segments.count
+    print("\(name), seed \(seed): \(layout.nodeCount) nodes, \(authorities) of them MAs, \(links) links")
     let empty = allocatedBytes()
-    let world = try World(layout, seed: seed)
+    let world =
+      authorities == 1
+      ? try World(layout, seed: seed)
+      : try World(layout, authorities: layout.places(authorities: authorities), seed: seed)
     let pool = world.poolBytes
     let provisioned = allocatedBytes()
     world.isTalkative = isTalkative

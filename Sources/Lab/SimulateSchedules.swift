@@ -20,6 +20,7 @@ struct Schedules {
     var template = Schedule(seed: first, load: try faultLoad(options, default: .heavy))
     template.nodeCount = try whole(options, "nodes", default: 20)
     guard template.nodeCount >= 2 else { throw LabError.usage("--nodes: at least 2") }
+    template.authorityCount = try authorityCount(options, nodes: template.nodeCount)
     let seconds = try options.number("seconds", default: 60)
     guard seconds >= 30 else { throw LabError.usage("--seconds: at least 30 for a schedule") }
     template.length = .milliseconds(Int64(seconds * 1_000))
@@ -28,7 +29,7 @@ struct Schedules {
     keepsGoing = options.flag("keep-going")
     arguments = [
       "simulate", "--schedules", "\(count)", "--faults", template.load.rawValue, "--nodes",
-      "\(template.nodeCount)", "--seconds", "\(seconds)",
+      "\(template.nodeCount)", "--seconds", "\(seconds)", "--authorities", "\(template.authorityCount)",
     ]
   }
 
@@ -80,12 +81,12 @@ struct Schedules {
     if !failed.isEmpty {
       let seeds = failed.map { "\($0.seed)" }.joined(separator: " ")
       print("failing seeds: \(seeds)")
-      print("a line 'SEED LOAD NODES SECONDS' each belongs into Tests/Vectors/failing-seeds.txt")
+      print("a line 'SEED LOAD NODES SECONDS MAS' each belongs into Tests/Vectors/failing-seeds.txt")
     }
     return failed.isEmpty ? 0 : 1
   }
 
-  /// A worker's share: every so manieth seed.
+  /// A worker's share: of M workers, each takes every M-th seed.
   private func work(_ part: String) throws -> Int32 {
     let halves = part.split(separator: "/").compactMap { Int($0) }
     guard halves.count == 2 else { throw LabError.usage("LIFELINE_SIMULATION_PART is not N/M") }

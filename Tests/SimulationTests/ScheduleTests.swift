@@ -51,6 +51,7 @@ import Testing
       seed: try #require(UInt64(words[0])), load: try #require(FaultLoad(rawValue: words[1])))
     schedule.nodeCount = try #require(Int(words[2]))
     schedule.length = .seconds(try #require(Int64(words[3])))
+    if words.count > 4 { schedule.authorityCount = try #require(Int(words[4])) }
     #expect(try schedule.run().violations == [], "\(words)")
   }
 }

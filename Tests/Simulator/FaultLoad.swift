@@ -142,12 +142,14 @@ extension World {
 
   /// An MA that was set back would not know the boxes that came since.
   private func canSetBack(_ node: Int, _ mischief: Mischief) -> Bool {
-    !authorities.contains(node) || mischief.replacements == 2
+    !authorities.contains(node) || (authorities.count == 1 && mischief.replacements == 2)
   }
 
   /// The box dies with all it knew, and another takes its place when the MA has accepted it.
   private func replace(_ node: Int, _ mischief: inout Mischief, after length: Duration) {
-    guard mischief.replacements > 0, !authorities.contains(node), nodes[node].isRunning else { return }
+    guard mischief.replacements > 0, !spareSecrets.isEmpty, !authorities.contains(node), nodes[node].isRunning else {
+      return
+    }
     mischief.replacements -= 1
     do {
       let records = try replaceBox(node, named: "again\(mischief.replacements)")

@@ -117,6 +117,13 @@ public struct Layout: Sendable {
   }
 }
 
+extension Layout {
+  /// Places for so many MAs, far from one another by number; the layout's own is the first.
+  public func places(authorities count: Int) -> [Int] {
+    (0..<count).map { (authority + $0 * nodeCount / count) % nodeCount }
+  }
+}
+
 extension World {
   /// Builds a layout from a provisioned network; nothing is started.
   public convenience init(

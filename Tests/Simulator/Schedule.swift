@@ -8,6 +8,8 @@ public struct Schedule: Sendable {
   public var seed: UInt64
   public var load = FaultLoad.heavy
   public var nodeCount = 20
+  /// MAs among them.
+  public var authorityCount = 1
   /// Of virtual time, in all.
   public var length = Duration.seconds(60)
   /// Of them at the end, without a fault.
@@ -33,8 +35,12 @@ public struct Schedule: Sendable {
   public func run(isTalkative: Bool = false) throws -> Outcome {
     var random = SeededRandom(seed: seed)
     let extra = nodeCount / 4 + random.below(nodeCount)
-    let world = try World(
-      .random(nodeCount, extra: extra, seed: seed), enrolled: random.below(4) > 0, seed: seed)
+    let layout = Layout.random(nodeCount, extra: extra, seed: seed)
+    let enrolled = random.below(4) > 0
+    let world =
+      authorityCount == 1
+      ? try World(layout, enrolled: enrolled, seed: seed)
+      : try World(layout, authorities: layout.places(authorities: authorityCount), seed: seed)
     world.isTalkative = isTalkative
     world.rules.authentication = patience
     world.rules.repair = repair
