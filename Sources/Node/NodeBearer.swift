@@ -71,8 +71,8 @@ extension Node {
       }
       sendFirst(buffer, way, at: now)
     }
-    probe(way, of: channel, at: now)
-    if let twin { probe(twin, of: channel, at: now) }
+    probe(way, onionClass, of: channel, at: now)
+    if let twin { probe(twin, onionClass, of: channel, at: now) }
     if way.builder.isWornOut { routeWornOut(channel, at: now) }
     if let twin, twin.builder.isWornOut { routeWornOut(channel, at: now) }
   }

@@ -1,6 +1,6 @@
 // Probes: whether a way that is in use carries frames of full size to its end (docs/PROTOCOL.md §5, "Probes"). Hellos tell of
-// links; a node that passes hellos and drops what it should pass on shows only here. On the way a probe is a frame of bulk
-// traffic like others; the answer goes by two ways where there are two, so that what is judged is the way there.
+// links; a node that passes hellos and drops what it should pass on shows only here. On the way a probe is a frame
+// like those it goes with; the answer goes by two ways where there are two, so that what is judged is the way there.
 //
 // They go out with the traffic and need no timer: a way nobody uses costs nothing.
 
@@ -37,13 +37,13 @@ struct WayProbing {
 extension Node {
   /// With a frame that goes by this way: a probe, when one is due.
   @inline(__always)
-  mutating func probe(_ way: Way, of channel: Channel, at now: Instant) {
+  mutating func probe(_ way: Way, _ onionClass: OnionClass, of channel: Channel, at now: Instant) {
     if now < way.probing.nextProbe { return }
-    sendProbe(way, of: channel, at: now)
+    sendProbe(way, onionClass, of: channel, at: now)
   }
 
   @inline(never)
-  private mutating func sendProbe(_ way: Way, of channel: Channel, at now: Instant) {
+  private mutating func sendProbe(_ way: Way, _ onionClass: OnionClass, of channel: Channel, at now: Instant) {
     if way.probing.isOpen {
       way.probing.lost += 1
       counters.probesLost &+= 1
@@ -52,8 +52,6 @@ extension Node {
     guard let session = channel.session, var buffer = pool.take() else { return }
     let offset = way.builder.size.endToEnd
     let count = SessionLayout.segment + way.payloadSize
-    let onionClass = OnionClass(
-      traffic: .bulk, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
     guard way.payloadSize >= 9, buffer.tailRoom >= offset + SessionLayout.overhead + way.payloadSize,
       way.builder.build(buffer.bytes, class: onionClass)
     else {
