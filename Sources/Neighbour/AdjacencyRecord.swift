@@ -38,6 +38,10 @@ struct AdjacencyRecord {
   // What the packet path touches.
   let number: UInt8
   var isUp = false
+  /// Up, and to be gone round where there is a way round.
+  var isInDoubt = false
+  /// Steps of `LinkDoubt` taken in the present silence.
+  var doubtSteps: UInt8 = 0
   var currentPhase: UInt8 = 0
   /// Three keys, allocated with the record.
   let keys: UnsafeMutablePointer<LinkKey>
@@ -105,6 +109,13 @@ struct AdjacencyRecord {
   var isLargeLost = false
   var isTooSmall = false
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: 5)
+
+  // Doubt.
+  /// This end's: the neighbour's frames are overdue.
+  var isMissing = false
+  /// The other end's, as its newest hello says.
+  var peerMissesUs = false
+  var doubts = TokenBucket(rate: NeighbourLimits.doubtsPerSecond, burst: NeighbourLimits.doubtsBurst)
 
   // Measurement.
   var nextProbe = Instant.zero

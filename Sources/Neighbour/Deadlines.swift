@@ -55,6 +55,7 @@ extension NeighbourEngine {
     }
     decayPenalty(adjacency, at: now)
     evaluate(adjacency, at: now)
+    tendDoubt(adjacency, at: now)
     if now >= adjacency.pointee.rekeyAt || isWorn(adjacency) {
       startHandshakeIfOurs(adjacency, at: now)
       // When it cannot begin now (the port is down), it tries again soon.
@@ -85,7 +86,7 @@ extension NeighbourEngine {
     var due = min(adjacency.pointee.forgetAt, adjacency.pointee.oldKeyUntil)
     due = min(due, min(adjacency.pointee.rekeyAt, adjacency.pointee.decayAt))
     due = min(due, adjacency.pointee.vouchedUntil)
-    if adjacency.pointee.isHeard { due = min(due, adjacency.pointee.hearingUntil) }
+    if adjacency.pointee.isHeard { due = min(due, doubtDue(adjacency)) }
     if let candidate = adjacency.pointee.candidate { due = min(due, candidate.until) }
     if let retry = adjacency.pointee.handshake?.nextRetry { due = min(due, retry) }
     if adjacency.pointee.port.pointee.isUp { due = min(due, adjacency.pointee.nextHello) }

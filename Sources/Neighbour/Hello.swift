@@ -14,11 +14,32 @@ extension NeighbourEngine {
     return UInt16(truncatingIfNeeded: min(stretched, Int(HelloFrame.intervals.upperBound)))
   }
 
-  /// The next multiple of the interval since the start.
+  /// The next multiple of the interval since `ticksFrom`.
   func nextTick(after now: Instant, interval: UInt16) -> Instant {
     let pace = UInt64(interval) * 1_000_000
-    let elapsed = now.nanoseconds &- startedAt.nanoseconds
-    return startedAt + .nanoseconds(Int64(truncatingIfNeeded: (elapsed / pace + 1) * pace))
+    let elapsed = now.nanoseconds &- ticksFrom.nanoseconds
+    return ticksFrom + .nanoseconds(Int64(truncatingIfNeeded: (elapsed / pace + 1) * pace))
+  }
+
+  /// A hello of the same pace came in the second half of the interval: the next tick is drawn towards it, so that in
+  /// time neighbours tick together and a box with many ports wakes once for all it hears. No interval falls under a half.
+  private mutating func drawTick(towards adjacency: AdjacencyPointer, interval: UInt16, at now: Instant) {
+    guard interval == adjacency.pointee.port.pointee.interval, adjacency.pointee.nextHello != .never,
+      adjacency.pointee.nextHello > now
+    else { return }
+    let left = (adjacency.pointee.nextHello - now).nanoseconds
+    let pace = Int64(interval) * 1_000_000
+    if left >= pace / 2 { return }
+    let earlier = Duration.nanoseconds(left <= pace / LinkTicks.atOnce ? left : left / LinkTicks.share)
+    let next = adjacency.pointee.nextHello - earlier
+    if next.nanoseconds > UInt64(pace) { ticksFrom = next - .nanoseconds(pace) }
+    for number in tables.numbers {
+      guard let each = tables.record(UInt16(number)), each.pointee.nextHello != .never,
+        each.pointee.nextHello > now + earlier || each == adjacency
+      else { continue }
+      each.pointee.nextHello = each.pointee.nextHello - earlier
+    }
+    deadlineIsStale = true
   }
 
   /// The number of links or a port's medium changed: fits the intervals to the limit of hellos.
@@ -59,6 +80,7 @@ extension NeighbourEngine {
     var flags = flags
     if port.pointee.isUp && now < adjacency.pointee.hearingUntil { flags |= HelloFrame.Flag.hearsYou }
     if length > HelloFrame.size { flags |= HelloFrame.Flag.fullSize }
+    if adjacency.pointee.isMissing { flags |= HelloFrame.Flag.missesYou }
     let isEager = adjacency.pointee.isHeard || now < adjacency.pointee.eagerUntil || !adjacency.pointee.hasKey
     let hello = HelloFrame(
       flags: flags, interval: isEager ? port.pointee.interval : HelloFrame.intervals.upperBound,
@@ -184,7 +206,9 @@ extension NeighbourEngine {
     // Late ones, and those under the key before, are signs of life and no more.
     let isCurrent = !wasProved || index == Int(adjacency.pointee.currentPhase)
     if isNewest && isCurrent { adjacency.pointee.peerInterval = hello.interval }
+    if adjacency.pointee.isUp, deadline == doubtDue(adjacency) { deadlineIsStale = true }
     noteAuthentic(adjacency, count: length, at: now)
+    if adjacency.pointee.doubtSteps != 0 { heardAgain(adjacency, at: now) }
     if isNewest && isCurrent { take(hello, adjacency, at: now) }
     let burst = evaluate(adjacency, at: now)
     // The other end waits for a hello under the new key to take it for its own sending.
@@ -236,6 +260,12 @@ extension NeighbourEngine {
     }
     adjacency.pointee.peerHearsUs = hearsUs
     if hello.flags & HelloFrame.Flag.leaving != 0 { adjacency.pointee.isLeaving = true }
+    let missesUs = hello.flags & HelloFrame.Flag.missesYou != 0
+    if missesUs != adjacency.pointee.peerMissesUs {
+      adjacency.pointee.peerMissesUs = missesUs
+      weighDoubt(adjacency, at: now)
+    }
+    if adjacency.pointee.isUp { drawTick(towards: adjacency, interval: hello.interval, at: now) }
     if hello.epoch != adjacency.pointee.peerEpoch {
       adjacency.pointee.peerEpoch = hello.epoch
       if adjacency.pointee.isUp { tell(.adjacencyChanged(UInt16(adjacency.pointee.number))) }
@@ -292,11 +322,14 @@ extension NeighbourEngine {
   /// Three of the neighbour's intervals and a tenth of one, so that the third is late and not merely under way.
   @inline(__always)
   func hold(of adjacency: AdjacencyPointer) -> Duration {
-    let interval =
-      adjacency.pointee.peerInterval == 0
-      ? adjacency.pointee.port.pointee.interval : adjacency.pointee.peerInterval
-    let pace = Int64(interval) &* 1_000_000
+    let pace = Int64(expectedInterval(adjacency)) &* 1_000_000
     return .nanoseconds(LinkProtocol.missedHellos &* pace &+ pace / 10)
+  }
+
+  /// The pace of the neighbour's hellos, ms; before it has said so, our own.
+  @inline(__always)
+  func expectedInterval(_ adjacency: AdjacencyPointer) -> UInt16 {
+    adjacency.pointee.peerInterval == 0 ? adjacency.pointee.port.pointee.interval : adjacency.pointee.peerInterval
   }
 
   private func turnLargest(_ adjacency: AdjacencyPointer, at now: Instant) {

@@ -16,6 +16,8 @@ struct HelloFrame: Equatable {
     static let fullSize: UInt8 = 2
     static let leaving: UInt8 = 4
     static let answerNow: UInt8 = 8
+    /// The sender doubts the link: the next hello of the receiver is overdue.
+    static let missesYou: UInt8 = 16
   }
 
   var flags: UInt8

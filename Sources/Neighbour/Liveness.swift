@@ -109,6 +109,7 @@ extension NeighbourEngine {
 
   mutating func goDown(_ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant) {
     adjacency.pointee.isUp = false
+    forgetDoubt(adjacency)
     adjacency.pointee.reason = reason
     if adjacency.pointee.hasBeenDown && now < adjacency.pointee.lastDown + NeighbourLimits.flapMemory {
       adjacency.pointee.penalty = min(adjacency.pointee.penalty + NeighbourLimits.flapStep, NeighbourLimits.flapLimit)

@@ -109,6 +109,9 @@ enum NeighbourLimits {
   static let flapMemory = Duration.seconds(60)
   /// A cable loop or a clone is reported once in this time, a port.
   static let reportPace = Duration.seconds(10)
+  /// Times a link is taken to be in doubt, a second and adjacency: each costs notices to the routes that go by it.
+  static let doubtsPerSecond: Int64 = 2
+  static let doubtsBurst: Int64 = 4
   /// Where frames cross a switch, beside the medium's cost: a direct wire to the same place is preferred.
   static let wideCost: UInt16 = 5
 }

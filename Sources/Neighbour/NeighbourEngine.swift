@@ -23,7 +23,8 @@ public struct NeighbourEngine: ~Copyable {
   var arrivals = TokenBucket(rate: NeighbourLimits.arrivalsPerSecond, burst: NeighbourLimits.arrivalsBurst)
   /// Rises with every nonce made.
   var nonceTurn: UInt64 = 0
-  let startedAt: Instant
+  /// Hellos go out at this instant and a multiple of their interval after it; moved by the neighbours' hellos.
+  var ticksFrom: Instant
   /// By how much hello intervals are lengthened; 1 is not at all.
   var stretch = 1
   /// Bytes a link must carry to be of use.
@@ -38,7 +39,7 @@ public struct NeighbourEngine: ~Copyable {
   public init(configuration: NeighbourConfiguration, entropy: Entropy, startingAt now: Instant) {
     self.configuration = configuration
     self.entropy = entropy
-    startedAt = now
+    ticksFrom = now
     network = configuration.descriptor.networkID.bytes.withBytes {
       UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4))
     }
@@ -242,6 +243,13 @@ public struct NeighbourEngine: ~Copyable {
 
   /// Whether an adjacency carries frames both ways.
   public func isUp(_ number: UInt16) -> Bool { tables.record(number)?.pointee.isUp ?? false }
+
+  /// Whether an adjacency carries frames both ways and its neighbour's signs of life are not overdue.
+  @inline(__always)
+  public func isTrusted(_ number: UInt16) -> Bool {
+    guard let record = tables.record(number) else { return false }
+    return record.pointee.isUp && !record.pointee.isInDoubt
+  }
 
   /// In order of number.
   public var adjacencies: [Adjacency] {

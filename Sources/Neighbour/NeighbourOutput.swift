@@ -63,6 +63,10 @@ public enum NeighbourOutput {
   case adjacencyUp(UInt16)
   /// It may be forgotten already: whom it led to, by which port, and what it carried.
   case adjacencyDown(UInt16, AdjacencyDownReason, neighbour: ComponentID, port: PortNumber, frameSize: Int)
+  /// It is up, and what should have been heard was not, at this end or the other: to be gone round while that lasts.
+  case adjacencyDoubted(UInt16)
+  /// It was in doubt, and is heard again.
+  case adjacencyTrusted(UInt16)
   /// Frame size, cost, the neighbour's number or its epoch changed.
   case adjacencyChanged(UInt16)
   /// An adjacency that is up has a new key: its age was up, or the neighbour has restarted so fast that nobody missed it,
@@ -194,6 +198,8 @@ public struct NeighbourCounters {
   public internal(set) var certificatesVerified: UInt64 = 0
   public internal(set) var adjacenciesUp: UInt64 = 0
   public internal(set) var adjacenciesDown: UInt64 = 0
+  /// Times a link that was up was in doubt.
+  public internal(set) var adjacenciesDoubted: UInt64 = 0
   /// Frames not sealed because the adjacency was not up.
   public internal(set) var notUp: UInt64 = 0
   /// Frames not sent because they are larger than the adjacency or the port carries.

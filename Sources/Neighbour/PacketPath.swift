@@ -175,6 +175,7 @@ extension NeighbourEngine {
   @inline(__always)
   private mutating func noteFrame(_ adjacency: AdjacencyPointer, count: Int, at now: Instant) {
     noteAuthentic(adjacency, count: count, at: now)
+    if adjacency.pointee.doubtSteps != 0 { heardAgain(adjacency, at: now) }
     if !adjacency.pointee.isHeard {
       evaluate(adjacency, at: now)
       refreshDeadline()

@@ -320,6 +320,8 @@ extension Node {
       switch output {
       case .hello(let hello, let port, let destination): transmit(hello, port, destination)
       case .transmit(let bytes, let port, let destination): transmit(bytes, port, destination)
+      case .adjacencyDoubted(let number): linkFailed(number, at: now)
+      case .adjacencyTrusted(let number): linkCame(number, at: now)
       case .adjacencyUp(let number):
         topologyIsDirty = true
         beacon.adjacencyUp(number, at: now)

@@ -83,6 +83,7 @@ extension Node {
         json.field("strangersReplaced", neighbour.counters.strangersReplaced)
         json.field("adjacenciesUp", neighbour.counters.adjacenciesUp)
         json.field("adjacenciesDown", neighbour.counters.adjacenciesDown)
+        json.field("adjacenciesDoubted", neighbour.counters.adjacenciesDoubted)
       }
       json.key("onion")
       json.object { json in

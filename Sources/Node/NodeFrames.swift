@@ -90,7 +90,7 @@ extension Node {
     switch relay.process(frame, size: size, ingress: ingress, at: now) {
     case .forward(let egress, let onionClass):
       counters.relayed &+= 1
-      if !sendOnion(frame, size: size, on: egress, at: now) {
+      if !neighbour.isTrusted(egress) || !sendOnion(frame, size: size, on: egress, at: now) {
         routeFailed(frame, size, onionClass, egress: egress, at: now)
       }
     case .deliver(let onionClass, let route):

@@ -55,6 +55,7 @@ extension Node {
     channel.stream.hurry()
   }
 
+  /// An adjacency is down, or in doubt.
   mutating func linkFailed(_ number: UInt16, at now: Instant) {
     for channel in channels where leave(channel, at: now, { $0.egress == number }) { chooseWays(channel, at: now) }
     var broken = BrokenRoutes()
@@ -131,8 +132,8 @@ extension Node {
 
   // MARK: The hop
 
-  /// A frame whose next link is down or too narrow: its source is told, and it takes a detour where there is one. Takes
-  /// the buffer over.
+  /// A frame whose next link is down, in doubt or too narrow: its source is told, and it takes a detour where there is
+  /// one; over a link in doubt it goes where there is none. Takes the buffer over.
   mutating func routeFailed(
     _ frame: PacketBuffer, _ size: OnionSize, _ onionClass: OnionClass, egress: UInt16, at now: Instant
   ) {
@@ -149,10 +150,14 @@ extension Node {
         isUsable(head, for: frame)
       {
         relay.takeOffSuccessor(frame, size: size, share: share)
+        // It is another frame now, and of no use on its own way.
         if sendOnion(frame, size: size, label: head.label, on: head.first, at: now) {
           counters.detoursBegun &+= 1
-          return
+        } else {
+          counters.noAdjacency &+= 1
+          pool.give(frame)
         }
+        return
       } else if let head = detours.head(egress: egress, onward: 0), isUsable(head, for: frame),
         sendOnion(frame, size: size, label: head.label, on: head.first, at: now)
       {
@@ -160,12 +165,13 @@ extension Node {
         return
       }
     }
+    if sendOnion(frame, size: size, on: egress, at: now) { return }
     counters.noAdjacency &+= 1
     pool.give(frame)
   }
 
   private func isUsable(_ head: DetourHead, for frame: borrowing PacketBuffer) -> Bool {
-    frame.count <= Int(head.frameSize) && neighbour.isUp(head.first)
+    frame.count <= Int(head.frameSize) && neighbour.isTrusted(head.first)
   }
 
   /// A frame with a label: sent on by it, or at the end of its detour the adjacency it counts as having come by. Nil when

@@ -110,8 +110,10 @@ struct Ways {
     if pair.count == 2 {
       first = places[pair[0]]
       second = places[pair[1]]
-    } else if best == 0, let other = standings.indices.first(where: { $0 != chosen && standings[$0] == 0 }) {
-      second = places[other]
+    } else if best == 0 {
+      // One in doubt rather than none: the first may be the next to break.
+      let others = standings.indices.filter { $0 != chosen && standings[$0] <= 2 }
+      if let other = others.min(by: { (standings[$0], $0) < (standings[$1], $1) }) { second = places[other] }
     }
   }
 }

@@ -80,6 +80,8 @@ enum Happening: Equatable {
   case up(UInt16)
   case down(UInt16, AdjacencyDownReason)
   case changed(UInt16)
+  case doubted(UInt16)
+  case trusted(UInt16)
   case stranger(UInt16)
   case strangerGone(UInt16)
   case event(String)
@@ -87,6 +89,7 @@ enum Happening: Equatable {
 
 final class Box {
   var engine: NeighbourEngine
+  var trustsItsLink: Bool { engine.isTrusted(1) }
   let identity: Identity
   var status: [PortNumber: PortStatus] = [:]
   var log: [(at: Instant, what: Happening)] = []
@@ -221,6 +224,8 @@ final class Harness {
       case .adjacencyUp(let n): box.log.append((now, .up(n)))
       case .adjacencyDown(let n, let reason, _, _, _): box.log.append((now, .down(n, reason)))
       case .adjacencyChanged(let n): box.log.append((now, .changed(n)))
+      case .adjacencyDoubted(let n): box.log.append((now, .doubted(n)))
+      case .adjacencyTrusted(let n): box.log.append((now, .trusted(n)))
       case .adjacencyRenewed: break
       case .strangerHeard(let n): box.log.append((now, .stranger(n)))
       case .strangerGone(let n): box.log.append((now, .strangerGone(n)))

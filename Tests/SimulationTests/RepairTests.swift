@@ -17,8 +17,8 @@ import Testing
     var limit: Duration {
       switch self {
       case .carrier: .milliseconds(5)
-      case .silent: .milliseconds(75)
-      case .oneWay: .milliseconds(95)
+      case .silent: .milliseconds(37)
+      case .oneWay: .milliseconds(38)
       }
     }
   }
@@ -116,7 +116,7 @@ import Testing
       for flow in flows { world.endFlow(flow) }
       world.run(for: .milliseconds(200))
       tell("\(isProtected ? "protected" : "unprotected"), a node \(how): worst gap", worst)
-      #expect(worst <= .milliseconds(75))
+      #expect(worst <= .milliseconds(37))
       if isProtected {
         for flow in flows {
           let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
