@@ -142,7 +142,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   public mutating func turn(waitingAtMost limit: Duration? = nil) -> Bool {
     wait(atMost: limit)
     drainSockets()
-    if monitorIsReadable || (monitor.nextDeadline ?? .never) <= wokeAt {
+    if monitorIsReadable || monitor.isLookDue(at: wokeAt) || (monitor.nextDeadline ?? .never) <= wokeAt {
       monitorIsReadable = false
       apply(monitor.refresh(at: Process.now))
     }

@@ -64,6 +64,8 @@ struct LinkRecord {
   var isAdministrativelyUp: Bool { flags & LinkFlag.up != 0 }
   var isUp: Bool { flags & LinkFlag.up != 0 && flags & LinkFlag.lowerUp != 0 }
 
+  init() {}
+
   /// Nil for other families (a bridge's view of its port), for wireless events, which carry no full link, and for
   /// messages that are short.
   init?(_ message: NetlinkMessage) {

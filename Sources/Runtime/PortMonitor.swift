@@ -43,6 +43,10 @@ public struct PortMonitor: ~Copyable {
     /// disable_ipv6 before we set it.
     var formerIPv6Off = 0
     var routes = PortRoutes()
+    /// Where the kernel may hold back the loss of its carrier.
+    var carrier: CarrierFile?
+    /// The file said that there is none, and netlink has said nothing since.
+    var isDownByFile = false
   }
 
   private let policy: PortPolicy
@@ -61,6 +65,11 @@ public struct PortMonitor: ~Copyable {
   /// Links have changed since `reconcile`.
   private var isStale = false
   private var isHoldTablePresent = false
+  /// Ports with a carrier file.
+  private var carrierFiles = 0
+  private var lastLook = Instant.zero
+  /// The kernel may hold changes of carrier back until then.
+  private var heldBackUntil = Instant.zero
 
   public init(policy: PortPolicy) throws(SystemError) {
     // Everything that can fail comes before the first property is set.
@@ -88,7 +97,9 @@ public struct PortMonitor: ~Copyable {
   /// What changed; also raises ports whose time has come.
   public mutating func refresh(at now: Instant) -> [PortChange] {
     drain()
+    if isStale || mustResynchronise { heldBackUntil = now + CarrierPace.heldBack }
     if mustResynchronise { resynchronise() } else if isStale { reconcile() }
+    if isLookDue(at: now) { lookAtCarriers(at: now) }
     attend(at: now)
     checkHolds(at: now)
     return takeChanges()
@@ -96,6 +107,9 @@ public struct PortMonitor: ~Copyable {
 
   public var nextDeadline: Instant? {
     var deadline = mustResynchronise ? Instant.zero : nextHoldCheck
+    if carrierFiles > 0 {
+      deadline = earlier(deadline, lastLook + (lastLook < heldBackUntil ? CarrierPace.busy : CarrierPace.idle))
+    }
     for port in tracked where !port.link.isAdministrativelyUp && !isKeptDown(port.link) {
       guard let since = port.downSince else { return .zero }
       deadline = earlier(deadline, raiseTime(port, since))
@@ -106,6 +120,7 @@ public struct PortMonitor: ~Copyable {
   /// Ports that were raised are set down again, and what held them closed is taken away.
   public mutating func shutdown() {
     for i in tracked.indices {
+      stopLooking(i)
       switch tracked[i].raising {
       case .own: continue
       case .held:
@@ -121,6 +136,39 @@ public struct PortMonitor: ~Copyable {
     isHoldTablePresent = false
     leftover = []
     nextHoldCheck = nil
+  }
+
+  // MARK: Carrier
+
+  /// Whether there are carriers to look at, the loop being awake.
+  @inline(__always)
+  public func isLookDue(at now: Instant) -> Bool {
+    carrierFiles > 0 && now - lastLook >= (now < heldBackUntil ? CarrierPace.busy : CarrierPace.awake)
+  }
+
+  private mutating func lookAtCarriers(at now: Instant) {
+    lastLook = now
+    for i in tracked.indices {
+      guard let hasCarrier = tracked[i].carrier?.hasCarrier, tracked[i].link.isAdministrativelyUp,
+        hasCarrier != tracked[i].link.isUp, !hasCarrier || tracked[i].isDownByFile
+      else { continue }
+      // What came by the file goes by the file: the kernel does not say again what it never took back.
+      tracked[i].isDownByFile = !hasCarrier
+      tracked[i].link.flags ^= LinkFlag.lowerUp
+      if let k = links.firstIndex(where: { $0.index == tracked[i].link.index }) {
+        links[k].flags = tracked[i].link.flags
+      }
+      tracked[i].status.isUp = tracked[i].link.isUp
+      heldBackUntil = now + CarrierPace.heldBack
+      changes.append(.present(ifindex: tracked[i].link.index, tracked[i].status))
+    }
+  }
+
+  private mutating func stopLooking(_ i: Int) {
+    guard let file = tracked[i].carrier else { return }
+    file.close()
+    tracked[i].carrier = nil
+    carrierFiles -= 1
   }
 
   // MARK: Following
@@ -157,6 +205,7 @@ public struct PortMonitor: ~Copyable {
     guard let i = tracked.firstIndex(where: { $0.link.index == link.index }) else { return }
     let was = tracked[i].link.isAdministrativelyUp
     tracked[i].link = link
+    tracked[i].isDownByFile = false
     administrativeState(i, was: was, is: link.isAdministrativelyUp)
   }
 
@@ -200,6 +249,7 @@ public struct PortMonitor: ~Copyable {
       }
       if links.contains(where: { $0.index == tracked[i].link.index }) { release(i) } else { forgetHold(i) }
       changes.append(.gone(ifindex: tracked[i].link.index))
+      stopLooking(i)
       tracked.remove(at: i)
     }
     for port in chosen { follow(port) }
@@ -223,6 +273,8 @@ public struct PortMonitor: ~Copyable {
       changes.append(
         .note(.notice, "port \(port.status.name): still held closed for data by an earlier run; taken over"))
     }
+    fresh.carrier = CarrierFile(of: port.link)
+    if fresh.carrier != nil { carrierFiles += 1 }
     tracked.append(fresh)
     changes.append(.present(ifindex: port.link.index, port.status))
   }

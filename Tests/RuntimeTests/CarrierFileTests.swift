@@ -1,0 +1,114 @@
+// Carrier that comes and goes faster than netlink tells. A tap device is a port whose carrier can be set, and whose loss
+// of carrier the kernel holds back like a physical port's. Needs root.
+
+import Core
+import Glibc
+import Testing
+
+@testable import Runtime
+
+/// A tap device that is a port, up and with carrier, while the value lives.
+private final class Tap {
+  private let descriptor: Int32
+
+  init?(_ name: String) {
+    descriptor = open("/dev/net/tun", O_RDWR | O_CLOEXEC)
+    if descriptor < 0 { return nil }
+    // struct ifreq: the name, then flags IFF_TAP | IFF_NO_PI.
+    var request = [UInt8](repeating: 0, count: 40)
+    for (i, c) in name.utf8.enumerated() { request[i] = c }
+    request[16] = 0x02
+    request[17] = 0x10
+    if ioctl(descriptor, 0x4004_54ca, &request) != 0 { return nil }
+    if shell("ip link set \(name) addrgenmode none up") != 0 { return nil }
+  }
+
+  deinit { close(descriptor) }
+
+  func setCarrier(_ isThere: Bool) {
+    var value: Int32 = isThere ? 1 : 0
+    #expect(ioctl(descriptor, 0x4004_54e2, &value) == 0)
+  }
+}
+
+/// Runs `body` in a network namespace that /sys is of.
+private func inNamespaceWithSys(_ body: @escaping @Sendable () -> Void) {
+  inNamespace {
+    typealias Unshare = @convention(c) (Int32) -> Int32
+    let unshare = unsafeBitCast(dlsym(nil, "unshare"), to: Unshare.self)
+    #expect(unshare(0x0002_0000) == 0, "CLONE_NEWNS")
+    #expect(shell("mount --make-rprivate / && mount -t sysfs none /sys") == 0)
+    body()
+  }
+}
+
+@Suite(.serialized, .enabled(if: geteuid() == 0, "namespaces need root")) struct CarrierFileTests {
+  /// Follows the port as the loop does; how long until it is up, or down.
+  private func wait(_ monitor: inout PortMonitor, until isUp: Bool, _ limit: Duration = .seconds(3)) -> Duration? {
+    let start = timeNow()
+    while timeNow() - start < limit {
+      for change in monitor.refresh(at: timeNow()) {
+        if case .present(_, let status) = change, status.isUp == isUp { return timeNow() - start }
+      }
+      let left = (monitor.nextDeadline ?? .never) > timeNow() ? 1 : 0
+      var waiting = pollfd(fd: monitor.fileDescriptor, events: Int16(POLLIN), revents: 0)
+      poll(&waiting, 1, Int32(left))
+    }
+    return nil
+  }
+
+  @Test func `carrier that is lost twice within a second is seen within two looks each time`() {
+    inNamespaceWithSys {
+      do throws(SystemError) {
+        guard let tap = Tap("tp0") else {
+          Issue.record("no tap device")
+          return
+        }
+        var monitor = try PortMonitor(
+          policy: PortPolicy(named: [Array("tp0".utf8)], keepDown: [], bearerName: Array("mm0".utf8)))
+        _ = monitor.start()
+        _ = wait(&monitor, until: true, .seconds(2))
+        var worst = Duration.zero
+        for _ in 0..<8 {
+          tap.setCarrier(false)
+          let down = wait(&monitor, until: false)
+          #expect(down != nil)
+          worst = max(worst, down ?? .seconds(9))
+          tap.setCarrier(true)
+          let up = wait(&monitor, until: true)
+          #expect(up != nil)
+        }
+        // 5 ms asked for; the machine may be busy. Netlink alone takes up to a second.
+        #expect(worst < .milliseconds(200), "\(worst.nanoseconds / 1000) us")
+        monitor.shutdown()
+      } catch { Issue.record("\(error.action): errno \(error.code)") }
+    }
+  }
+
+  @Test func `ports that the kernel tells of at once have no file, nor has one whose name is another namespace's`() {
+    inNamespaceWithSys {
+      #expect(shell("ip link add va type veth peer name vb") == 0)
+      for (name, kind) in [("va", "veth"), ("lo", "dsa")] {
+        var link = LinkRecord.named(name, index: index(of: name))
+        link.kind = Array(kind.utf8)
+        #expect(CarrierFile(of: link) == nil)
+      }
+      var link = LinkRecord.named("va", index: index(of: "va"))
+      #expect(CarrierFile(of: link) != nil)
+      link.slaveKind = Array("bond".utf8)
+      #expect(CarrierFile(of: link) == nil)
+      #expect(CarrierFile(of: LinkRecord.named("va", index: 4_711)) == nil)
+    }
+  }
+
+  private func index(of name: String) -> Int32 { Int32(bitPattern: if_nametoindex(name)) }
+}
+
+extension LinkRecord {
+  fileprivate static func named(_ name: String, index: Int32) -> LinkRecord {
+    var link = LinkRecord()
+    link.name = Array(name.utf8)
+    link.index = index
+    return link
+  }
+}
