@@ -90,8 +90,8 @@ public struct Forger {
     case .relay: return linked(&node, kind, 2, relay(&node, &choices), adjacency, at: now)
     case .toward: return linked(&node, kind, 3, toward(&node, &choices), adjacency, at: now)
     case .linked:
-      let content = choices.array(choices.below(limit - 18))
-      return linked(&node, kind, choices.u8() & 7, content, adjacency, at: now)
+      let (subtype, content) = betweenNeighbours(node, &choices, limit - 18)
+      return linked(&node, kind, subtype, content, adjacency, at: now)
     case .routed: return routed(&node, kind, message(&node, &choices), nil, &choices, adjacency, at: now)
     case .packet: return routed(&node, kind, packet(node, &choices), 2, &choices, adjacency, at: now)
     case .onion: return onion(&node, &choices, limit, adjacency, at: now)
@@ -158,10 +158,41 @@ public struct Forger {
     return choices.u8() & 1 == 0 ? bytes : choices.mutated(bytes)
   }
 
+  /// Any subtype with anything, or what tells of broken routes and hands descriptors on.
+  private func betweenNeighbours(
+    _ node: borrowing Node, _ choices: inout Choices, _ limit: Int
+  ) -> (subtype: UInt8, content: [UInt8]) {
+    switch choices.u8() % 6 {
+    case 0:
+      var routes: [UInt8] = []
+      for _ in 0...choices.below(60) { routes += [choices.u8() & 15] + bigEndian(choices.u32()) }
+      return (4, routes)
+    case 1:
+      let epoch = choices.u8() & 1 == 0 ? node.descriptor.epoch &+ 1 : choices.u32()
+      return (8, SuccessionAsk(epoch: epoch, offset: choices.u16(), name: authority(node, &choices)).encode())
+    case 2:
+      let bytes = choices.array(1 + choices.below(SuccessionPiece.limit))
+      let offset = choices.u16()
+      return (
+        9,
+        SuccessionPiece(
+          epoch: node.descriptor.epoch &+ UInt32(choices.u8() & 3), length: offset | 512, offset: offset, bytes: bytes
+        ).encode()
+      )
+    case 3:
+      return (
+        10,
+        SuccessionStanding(epoch: node.descriptor.epoch &+ UInt32(choices.u8() & 3), name: authority(node, &choices))
+          .encode()
+      )
+    default: return (choices.u8() % 12, choices.array(choices.below(limit)))
+    }
+  }
+
   /// A control message, well formed or mutated.
   private func message(_ node: inout Node, _ choices: inout Choices) -> [UInt8] {
     var bytes: [UInt8]
-    switch choices.u8() % 6 {
+    switch choices.u8() % 9 {
     case 0, 1:
       var advertisement = node.ownAdvertisement()
       while choices.u8() & 1 == 1, advertisement.adjacencies.count < 24 {
@@ -180,7 +211,25 @@ public struct Forger {
           adjacency: choices.u16(), neighbour: authority(node, &choices), linked: choices.u8() & 1 == 1, relay: relayed
         ).encode()
     case 3: bytes = [ControlType.renewed.rawValue]
-    default: bytes = [choices.u8() & 15] + choices.array(choices.below(200))
+    case 4: bytes = [ControlType.probe.rawValue] + choices.array(choices.below(900))
+    case 5:
+      bytes =
+        DetourPart(
+          isFirst: choices.u8() & 1 == 1,
+          heads: (0..<choices.below(8)).map { _ in
+            DetourHead(
+              egress: choices.u16() & 7, onward: choices.u16() & 7, first: choices.u16() & 7, label: choices.u16(),
+              frameSize: choices.u16())
+          },
+          steps: (0..<choices.below(8)).map { _ in
+            DetourStep(
+              ingress: choices.u16() & 7, label: choices.u16(), egress: choices.u16() & 7, next: choices.u16())
+          }
+        ).encode()
+    case 6:
+      bytes = Present(certificate: choices.array(choices.below(260)), opening: choices.array(choices.below(99)))
+        .encode()
+    default: bytes = [choices.u8() & 31] + choices.array(choices.below(200))
     }
     if choices.u8() & 1 == 1 { bytes = choices.mutated(bytes, limit: 1_000) }
     // A goodbye would end the session that everything here is sealed with; now and then one may.

@@ -43,7 +43,8 @@ enum Seeds {
     switch target {
     case "messages":
       let messages = values(vectors, "relay")
-      return messages.flatMap { bytes in (0..<7).flatMap { [[$0] + bytes, [$0] + bytes.dropFirst()] } }
+      return messages.flatMap { bytes in (0..<UInt8(messageKinds)).flatMap { [[$0] + bytes, [$0] + bytes.dropFirst()] }
+      }
     case "lsa": return values(vectors, "lsa").map { [1] + counted($0) + [3] }
     case "membership": return values(vectors, "membership").flatMap { bytes in (0..<9).map { [$0] + bytes } }
     case "store":

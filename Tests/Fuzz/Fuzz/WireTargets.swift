@@ -18,17 +18,25 @@ let wireTargets = [
   FuzzTarget(name: "netlink", limit: 4_096, run: fuzzNetlink),
 ]
 
-/// RELAY, ATTACH, TOWARD and every message of a session, chosen by the first byte.
+/// RELAY, ATTACH, TOWARD, what hands descriptors on, and every message of a session, chosen by the first byte.
+let messageKinds = 13
+
 private func fuzzMessages(_ input: UnsafeBufferPointer<UInt8>) {
   guard let first = input.first else { return }
   let bytes = Array(input.dropFirst())
-  switch first % 7 {
+  switch first % UInt8(messageKinds) {
   case 0: fuzzRelay(bytes)
   case 1: fuzzAttach(bytes)
   case 2: fuzzToward(bytes)
   case 3: fuzzRelayUp(bytes)
   case 4: fuzzRelayDown(bytes)
   case 5: fuzzWelcome(bytes)
+  case 6: fuzzPresent(bytes)
+  case 7: fuzzAsk(bytes)
+  case 8: fuzzPiece(bytes)
+  case 9: fuzzStanding(bytes)
+  case 10: fuzzDetours(bytes)
+  case 11: fuzzShares(bytes)
   default: fuzzReturnRoute(bytes)
   }
 }
@@ -69,6 +77,55 @@ private func fuzzRelayDown(_ bytes: [UInt8]) {
 private func fuzzWelcome(_ bytes: [UInt8]) {
   guard let message = try? Welcome(decoding: bytes.span) else { return }
   require(message.encode().dropFirst().elementsEqual(bytes), "WELCOME is kept")
+}
+
+@inline(never)
+private func fuzzPresent(_ bytes: [UInt8]) {
+  guard let message = try? Present(decoding: bytes.span) else { return }
+  require(message.encode().dropFirst().elementsEqual(bytes), "PRESENT is kept")
+}
+
+@inline(never)
+private func fuzzAsk(_ bytes: [UInt8]) {
+  guard let message = try? SuccessionAsk(decoding: bytes.span) else { return }
+  require(message.encode() == bytes, "ASK is kept")
+}
+
+@inline(never)
+private func fuzzPiece(_ bytes: [UInt8]) {
+  guard let message = try? SuccessionPiece(decoding: bytes.span) else { return }
+  require(message.encode() == bytes, "PIECE is kept")
+}
+
+@inline(never)
+private func fuzzStanding(_ bytes: [UInt8]) {
+  guard let message = try? SuccessionStanding(decoding: bytes.span) else { return }
+  require(message.encode() == bytes, "STANDING is kept")
+}
+
+/// A part of a detour table, kept, and taken into a table whose limits hold.
+@inline(never)
+private func fuzzDetours(_ bytes: [UInt8]) {
+  guard let part = try? DetourPart(decoding: bytes.span) else { return }
+  require(part.encode().dropFirst().elementsEqual(bytes), "DETOURS is kept")
+  let table = Detours()
+  for round in 0..<3 as Range<Int64> {
+    let now = Instant.zero + .seconds(4 * round)
+    _ = table.install(part, at: now)
+    for head in part.heads.prefix(8) { _ = table.head(egress: head.egress, onward: head.onward) }
+    for step in part.steps.prefix(8) { _ = table.step(ingress: step.ingress, label: step.label, at: now) }
+  }
+  require(
+    table.headCount <= DetourPart.headLimit && table.stepCount <= 2 * DetourPart.stepLimit, "detours are within limits")
+}
+
+@inline(never)
+private func fuzzShares(_ bytes: [UInt8]) {
+  guard let shares = try? SuccessorShare.decode(bytes.span) else { return }
+  require(SuccessorShare.encode(shares[...]).dropFirst().elementsEqual(bytes), "SUCCESSORS is kept")
+  let table = Detours()
+  for _ in 0..<3 { table.install(shares) }
+  require(table.shareCount <= min(shares.count, Detours.shareLimit), "shares are within limits")
 }
 
 @inline(never)
