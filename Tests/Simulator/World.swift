@@ -74,6 +74,8 @@ public final class World {
 
   public init(seed: UInt64) {
     self.seed = seed
+    // The portable implementations take four times as long for a frame of N = 64.
+    invariant(Sodium.initialize(), "libsodium starts")
     random = SeededRandom(seed: seed)
     pool = World.freshPool(poolSize)
     simulator_memo_use(1)
