@@ -14,6 +14,19 @@ import Topology
 import Wire
 
 extension Node {
+  /// An MA knows of changes that its best ways do not follow yet.
+  public var owesBestWays: Bool { authority.map { $0.recomputeDue != .never } ?? false }
+
+  /// An MA has alternates, detours or shares to compute or to give.
+  public var owesAlternates: Bool {
+    authority.map { $0.alternatesDue != .never || $0.sharesDue != .never } ?? false
+  }
+
+  /// Chunks wait that would be sent now if there were buffers.
+  public var hasUnsentChunks: Bool {
+    channels.contains { $0.session != nil && $0.stream.nextDeadline == .zero }
+  }
+
   /// Computes the best paths anew and lays every best way that changed or went stale.
   mutating func layRoutes(at now: Instant) {
     guard let authority else { return }

@@ -64,6 +64,9 @@ public final class World {
   var passing: Passing?
   var watch = Watch()
   var mischief: Mischief?
+  /// The node whose turns `meter` measures; none when negative.
+  public var metered = -1
+  public var meter = Meter()
   private var actions: [((World) -> Void)?] = []
   private var freeActions: [Int32] = []
 
