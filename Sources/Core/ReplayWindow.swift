@@ -23,8 +23,9 @@ public struct ReplayWindow<let words: Int>: Sendable {
   public static var size: UInt64 { UInt64(truncatingIfNeeded: (words - 1) * 64) }
 
   /// Whether `counter` would be accepted; changes nothing. For use before what carries it is known to be authentic.
+  /// `mutating` because reading an element of an InlineArray that is not (Swift 6.3.1) copies the whole ring first.
   @inlinable
-  public func check(_ counter: UInt64) -> Bool {
+  public mutating func check(_ counter: UInt64) -> Bool {
     if counter == 0 { return false }
     if counter > highest { return true }
     if highest - counter >= Self.size { return false }

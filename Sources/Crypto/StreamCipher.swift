@@ -16,6 +16,19 @@ public enum StreamCipher {
     }
   }
 
+  /// The same with the key stream from the 64-byte block numbered `block` on.
+  @inline(__always)
+  public static func xor(
+    _ p: UnsafeMutablePointer<UInt8>, count: Int, key: borrowing Bytes32, nonce: UInt64, fromBlock block: UInt64
+  ) {
+    let n = length(count)
+    key.withBytes { k in
+      withUnsafeBytes(of: nonce.littleEndian) { iv in
+        _ = crypto_stream_chacha20_xor_ic(p, p, n, iv.baseAddress!.assumingMemoryBound(to: UInt8.self), block, k)
+      }
+    }
+  }
+
   /// Writes `count` bytes of keystream to `out`.
   public static func keystream(
     _ out: UnsafeMutablePointer<UInt8>, count: Int, key: borrowing Bytes32, nonce: UInt64

@@ -43,6 +43,13 @@ private func processorTime() -> Double {
   return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
 
+/// The most memory this process has had.
+private func residentPeak() -> Int {
+  var usage = rusage()
+  getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+  return usage.ru_maxrss * 1_024
+}
+
 /// One run of one network.
 private struct Simulation {
   let layout: Layout
@@ -53,6 +60,11 @@ private struct Simulation {
   let seconds: Double
   let isTalkative: Bool
   let limit: Core.Duration
+  /// Single links that fail and come back, and how many of a hundred fail at once.
+  let events: Int
+  let cut: Double
+  let document: String?
+  let isUnprotected: Bool
 
   init(_ options: Options) throws {
     seed = UInt64(try whole(options, "seed", default: 1))
@@ -71,6 +83,11 @@ private struct Simulation {
     seconds = try options.number("seconds", default: 60)
     isTalkative = options.flag("talk")
     limit = .milliseconds(Int64(try options.number("patience", default: 60) * 1_000))
+    events = try whole(options, "events", default: 0)
+    cut = try options.number("cut", default: 0)
+    guard (0...100).contains(cut) else { throw LabError.usage("--cut: per cent of the links") }
+    document = options.value("json")
+    isUnprotected = options.flag("unprotected")
   }
 
   func run() throws -> Int32 {
@@ -81,6 +98,7 @@ private struct Simulation {
       authorities == 1
       ? try World(layout, seed: seed)
       : try World(layout, authorities: layout.places(authorities: authorities), seed: seed)
+    if isUnprotected { try world.set("protected-rate=0") }
     let pool = world.poolBytes
     let provisioned = allocatedBytes()
     world.isTalkative = isTalkative
@@ -99,9 +117,20 @@ private struct Simulation {
         format: "all authenticated after %.2f s of virtual time (%.1f s of processor time)",
         Double(formed.microseconds) / 1e6, formation))
     let built = allocatedBytes()
+    var figures = Figures()
+    figures.set("network", name)
+    figures.set("nodes", layout.nodeCount)
+    figures.set("links", links)
+    figures.set("authenticated_s", Double(formed.microseconds) / 1e6)
+    figures.set("formation_processor_s", formation)
 
     // At rest, when what follows the formation is over.
     world.run(for: .seconds(2))
+    let calm = world.run(atMost: .seconds(60), every: .milliseconds(100)) { world in
+      world.authorities.allSatisfy { world.isSettled($0) }
+    }
+    if calm == nil { return conclude(world, ["the MA goes on laying routes"]) }
+    world.run(for: .seconds(1))
     var frames = world.framesSent
     processor = processorTime()
     let rest = min(seconds, max(1, 20_000 / Double(layout.nodeCount)))
@@ -113,7 +142,19 @@ private struct Simulation {
         format: "at rest: %.0f times real time, %.0f ns of processor time a frame, %.1f frames a link and second",
         rest / processor, processor * 1e9 / Double(max(1, frames)),
         Double(frames) / Double(max(1, layout.segments.count)) / rest))
+    figures.set("times_real_time", rest / processor)
+    figures.set("frames_a_link_and_second", Double(frames) / Double(max(1, layout.segments.count)) / rest)
     printState(world, empty + pool, provisioned, started, built)
+    var failures: [String] = []
+    if events > 0 || cut > 0 || document != nil {
+      var scale = Scale(world, seed: seed, figures)
+      if events > 0 { scale.events(events) }
+      if cut > 0 { scale.cut(percent: cut) }
+      failures = scale.failures
+      if load == .none { scale.state() }
+      scale.figures.set("resident_bytes_at_most", residentPeak())
+      if let document { try scale.figures.json.write(toFile: document, atomically: true, encoding: .utf8) }
+    }
 
     if load != .none {
       processor = processorTime()
@@ -131,7 +172,7 @@ private struct Simulation {
       if healed == nil { return conclude(world, ["\(world.missing) did not come back"]) }
     }
     world.checkTables()
-    return conclude(world, [])
+    return conclude(world, failures)
   }
 
   private func conclude(_ world: World, _ failures: [String]) -> Int32 {

@@ -78,8 +78,9 @@ extension NeighbourEngine {
     guard adjacency.pointee.hasKey, adjacency.pointee.handshake == nil, adjacency.pointee.candidate == nil else {
       return false
     }
-    let key = adjacency.pointee.keys[Int(adjacency.pointee.currentPhase)]
-    return key.sendCounter >= LinkProtocol.rekeyCounter || key.window.highest >= LinkProtocol.rekeyCounter
+    let key = adjacency.pointee.keys + Int(adjacency.pointee.currentPhase)
+    return key.pointee.sendCounter >= LinkProtocol.rekeyCounter
+      || key.pointee.window.highest >= LinkProtocol.rekeyCounter
   }
 
   private func dueAt(_ adjacency: AdjacencyPointer) -> Instant {

@@ -83,7 +83,7 @@ struct LinkKey {
 
   /// Checks the frame at `p`; the tag field is used up. Changes no state: `accept` does, when nothing else is wrong.
   @inline(__always)
-  func open(_ p: UnsafeMutablePointer<UInt8>, taggedEnd: Int) -> Opened {
+  mutating func open(_ p: UnsafeMutablePointer<UInt8>, taggedEnd: Int) -> Opened {
     let counter = window.reconstruct(low: loadBig32(p + LinkHeader.counter))
     if !window.check(counter) { return .replayed }
     let tag = loadLittle64(p + LinkHeader.tag)
@@ -100,5 +100,23 @@ struct LinkKey {
   func decrypt(_ p: UnsafeMutablePointer<UInt8>, encryptedEnd: Int, counter: UInt64) {
     StreamCipher.xor(
       p + LinkHeader.detour, count: encryptedEnd - LinkHeader.detour, key: receive.stream, nonce: counter)
+  }
+
+  /// Decrypts what is behind `headerEnd`, up to which it is done already. The key stream comes in blocks of 64 bytes:
+  /// what the one at hand does to the header's last bytes is undone.
+  @inline(__always)
+  func decryptRest(_ p: UnsafeMutablePointer<UInt8>, from headerEnd: Int, encryptedEnd: Int, counter: UInt64) {
+    let start = p + LinkHeader.detour
+    let block = (headerEnd - LinkHeader.detour) / 64
+    let (from, done) = (start + block * 64, (headerEnd - LinkHeader.detour) % 64)
+    var kept = InlineArray<64, UInt8>(repeating: 0)
+    withUnsafeMutableBytes(of: &kept) { kept in
+      guard let kept = kept.baseAddress else { return }
+      kept.copyMemory(from: from, byteCount: done)
+      StreamCipher.xor(
+        from, count: encryptedEnd - LinkHeader.detour - block * 64, key: receive.stream, nonce: counter,
+        fromBlock: UInt64(truncatingIfNeeded: block))
+      UnsafeMutableRawPointer(from).copyMemory(from: kept, byteCount: done)
+    }
   }
 }

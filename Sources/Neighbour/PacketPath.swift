@@ -61,9 +61,8 @@ extension NeighbourEngine {
     guard case .authentic(let counter) = opened else { throw .badTag }
     key.pointee.decrypt(p, encryptedEnd: headerEnd, counter: counter)
     if !Self.isBulk(p) {
-      // The rest is encrypted too, with the same key stream further on: back, and the whole frame.
-      key.pointee.decrypt(p, encryptedEnd: headerEnd, counter: counter)
-      key.pointee.decrypt(p, encryptedEnd: count, counter: counter)
+      // The rest is encrypted too, with the same key stream further on.
+      key.pointee.decryptRest(p, from: headerEnd, encryptedEnd: count, counter: counter)
     }
     noteFrame(adjacency, count: count, at: now)
     return .onion(adjacency: UInt16(adjacency.pointee.number))

@@ -70,6 +70,8 @@ final class AuthorityState {
 
   /// Links that change together are computed together.
   static let recomputeDelay = Duration.milliseconds(2)
+  /// Shares and detours that change together are given together.
+  static let sharesDelay = Duration.milliseconds(20)
   /// What a full stream did not take is tried again.
   static let retryDelay = Duration.milliseconds(100)
   static let busyDelay = Duration.milliseconds(20)
@@ -103,9 +105,9 @@ final class AuthorityState {
     if alternatesAreWanted.insert(number).inserted { alternatesWanted.append(number) }
   }
 
-  func wantDetours(_ number: UInt32) {
+  func wantDetours(_ number: UInt32, at now: Instant) {
     detoursWanted.insert(number)
-    sharesDue = .zero
+    sharesDue = min(sharesDue, now + AuthorityState.sharesDelay)
   }
 
   func takeDetoursWanted() -> [UInt32] {
@@ -123,10 +125,13 @@ final class AuthorityState {
   }
 
   /// Keeps a share until the hop's control stream has room for it; at the limit the oldest go.
-  func giveShare(_ share: SuccessorShare, to number: UInt32) {
+  func giveShare(_ share: SuccessorShare, to number: UInt32, at now: Instant) {
     shares[number, default: []].append(share)
-    sharesDue = .zero
+    sharesDue = min(sharesDue, now + AuthorityState.sharesDelay)
   }
+
+  /// Whether a route is laid still.
+  func isLaid(_ route: UInt32) -> Bool { forwardRoutes[route] != nil || returnRoutes[route] != nil }
 
   /// An SPI no longer names this channel's session.
   func forget(spi: UInt32, of channel: Channel) {

@@ -19,6 +19,8 @@ final class ChannelAgenda {
 
   func touch(_ number: UInt32) { touched.append(number) }
 
+  var hasTouched: Bool { !touched.isEmpty }
+
   /// The channels to tend now, in order of their numbers; both are forgotten.
   func takeDue(at now: Instant, _ channels: [Channel]) -> [UInt32] {
     while let first = heap.first, first.due <= now {

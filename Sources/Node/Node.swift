@@ -72,6 +72,9 @@ public struct Node: Personality, ~Copyable {
   var heldBuffer: PacketBuffer?
 
   var controlDeadline: Instant?
+  var settledAt = Instant.zero
+  /// What no deadline announces (an MA has fallen silent) is looked at so often.
+  static let settlePace = Duration.milliseconds(100)
   var lsaVersion: UInt32 = 0
   var topologyIsDirty = false
   /// The store has changed and could not be handed out yet.
@@ -244,9 +247,19 @@ extension Node {
 
   public mutating func timeout(at now: Instant) {
     neighbour.timeout(at: now)
+    // Most ticks are hellos and nothing else.
+    if !drainNeighbour(at: now), isAtRest(at: now) { return }
     beacon.timeout(at: now)
     expireReassembly(at: now)
     settle(at: now)
+  }
+
+  /// Nothing is due but what neighbours want, nothing waits to be told, and the last settling is not long ago.
+  private func isAtRest(at now: Instant) -> Bool {
+    if persistIsDue || topologyIsDirty || agenda.hasTouched || now >= settledAt + Node.settlePace { return false }
+    if let due = controlDeadline, due <= now { return false }
+    if let due = beacon.nextDeadline, due <= now { return false }
+    return true
   }
 
   public mutating func loopWasLate(by lateness: Duration, at now: Instant) {
@@ -273,6 +286,7 @@ extension Node {
   /// Drains every engine until none has anything to say, then sets the next deadline.
   mutating func settle(at now: Instant) {
     currentTime = now
+    settledAt = now
     if persistIsDue { persist() }
     var isQuiet = false
     while !isQuiet {
@@ -312,14 +326,19 @@ extension Node {
     }
   }
 
+  /// True when it said something that others must know; frames are only sent.
   @discardableResult
   mutating func drainNeighbour(at now: Instant) -> Bool {
     var any = false
     while let output = neighbour.nextOutput() {
-      any = true
+      var isFrame = false
       switch output {
-      case .hello(let hello, let port, let destination): transmit(hello, port, destination)
-      case .transmit(let bytes, let port, let destination): transmit(bytes, port, destination)
+      case .hello(let hello, let port, let destination):
+        transmit(hello, port, destination)
+        isFrame = true
+      case .transmit(let bytes, let port, let destination):
+        transmit(bytes, port, destination)
+        isFrame = true
       case .adjacencyDoubted(let number): linkFailed(number, at: now)
       case .adjacencyTrusted(let number): linkCame(number, at: now)
       case .adjacencyUp(let number):
@@ -343,6 +362,7 @@ extension Node {
       case .strangerGone(let number): beacon.adjacencyDown(number)
       case .event(let level, let text): report(level, text)
       }
+      if !isFrame { any = true }
     }
     return any
   }

@@ -269,7 +269,7 @@ extension Node {
     sendWelcome(on: channel)
     scheduleRenewal(admission, at: now)
     markStale(through: channel, admission)
-    authority.wantDetours(channel.number)
+    authority.wantDetours(channel.number, at: now)
     scheduleRecompute(at: now)
     if descriptor.index(of: channel.peer) != nil {
       tellAllMembers(channel, admission)

@@ -14,6 +14,19 @@ import Topology
 import Wire
 
 extension Node {
+  /// An MA knows of changes that its best ways do not follow yet.
+  public var owesBestWays: Bool { authority.map { $0.recomputeDue != .never } ?? false }
+
+  /// An MA has alternates, detours or shares to compute or to give.
+  public var owesAlternates: Bool {
+    authority.map { $0.alternatesDue != .never || $0.sharesDue != .never } ?? false
+  }
+
+  /// Chunks wait that would be sent now if there were buffers.
+  public var hasUnsentChunks: Bool {
+    channels.contains { $0.session != nil && $0.stream.nextDeadline == .zero }
+  }
+
   /// Computes the best paths anew and lays every best way that changed or went stale.
   mutating func layRoutes(at now: Instant) {
     guard let authority else { return }
@@ -79,7 +92,7 @@ extension Node {
       if id == identity.id {
         install(authority.graph.detours(of: id), at: now)
       } else if let number = authority.byID[id] {
-        authority.wantDetours(number)
+        authority.wantDetours(number, at: now)
       }
     }
     if authority.graph.hasPendingDetours { authority.alternatesDue = now + AuthorityState.alternatesPace }
@@ -151,8 +164,8 @@ extension Node {
     chooseWays(channel, at: now)
     if place == 0 {
       channel.stream.hurry()
-      giveShares(path, there.hops, there.route, isBack: false)
-      giveShares(path, back.hops, back.route, isBack: true)
+      giveShares(path, there.hops, there.route, isBack: false, at: now)
+      giveShares(path, back.hops, back.route, isBack: true, at: now)
     }
     if !wasRouted {
       let hops = path.links.count == 1 ? "1 hop" : "\(path.links.count) hops"
@@ -170,7 +183,9 @@ extension Node {
   }
 
   /// Gives every hop but the last two what it needs to leave out its successor.
-  private func giveShares(_ path: TopologyPath, _ hops: [RouteHop], _ route: UInt32, isBack: Bool) {
+  private func giveShares(
+    _ path: TopologyPath, _ hops: [RouteHop], _ route: UInt32, isBack: Bool, at now: Instant
+  ) {
     guard let authority else { return }
     let count = path.links.count
     guard count > 2 else { return }
@@ -180,7 +195,7 @@ extension Node {
       let onward = isBack ? path.links[count - 3 - i].toAdjacency : path.links[i + 2].fromAdjacency
       guard let number = authority.byID[node] else { continue }
       authority.giveShare(
-        SuccessorShare(route: route, entryKey: hops[i + 1].entryKey, onward: onward), to: number)
+        SuccessorShare(route: route, entryKey: hops[i + 1].entryKey, onward: onward), to: number, at: now)
     }
   }
 
@@ -198,7 +213,8 @@ extension Node {
         authority.shares[number] = nil
         continue
       }
-      var rest = waiting.suffix(Detours.shareLimit)
+      // What has been replaced in the meantime is of no use.
+      var rest = waiting.suffix(Detours.shareLimit).filter { authority.isLaid($0.route) }[...]
       while !rest.isEmpty, channel.stream.send(SuccessorShare.encode(rest.prefix(SuccessorShare.atOnce))) {
         rest = rest.dropFirst(SuccessorShare.atOnce)
       }
@@ -219,7 +235,7 @@ extension Node {
         isFirst: from == 0, heads: from == 0 ? table.heads : [], steps: Array(table.steps[from..<end]))
       guard channel.stream.send(part.encode()) else {
         // Begun anew when there is room.
-        authority.wantDetours(channel.number)
+        authority.wantDetours(channel.number, at: now)
         authority.sharesDue = now + AuthorityState.retryDelay
         return
       }

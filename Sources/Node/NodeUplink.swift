@@ -46,7 +46,7 @@ final class Uplink {
   /// Session agreed, way back known.
   var isReady: Bool { channel.session != nil && channel.isRouted && !needsSession }
 
-  var nextDeadline: Instant? { needsSession ? attachDue : lsaDue }
+  var nextDeadline: Instant? { needsSession || channel.stream.hasGivenUp ? attachDue : lsaDue }
 }
 
 extension Node {

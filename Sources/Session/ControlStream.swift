@@ -1,5 +1,6 @@
 // The reliable half of a session's control channel: messages cut into chunks of 512 bytes, numbered, acknowledged
 // with a bitmap, sent again after a time-out that doubles. In order, once each. One a session; a new session starts anew.
+// A message's chunks are acknowledged together: on a way of N = 64 an acknowledgement is as dear as a chunk.
 
 import Core
 
@@ -19,6 +20,8 @@ public struct ControlStream {
   public static let messageLimit = 32_768
   static let firstTimeout = Duration.milliseconds(40)
   static let longestTimeout = Duration.seconds(1)
+  /// Chunks that come in order within one message are acknowledged together, so many at most.
+  static let acknowledgedAtOnce = 8
   /// From the first time-out to the longest.
   static let doublingsLimit = 5
   /// So many sendings of one chunk without an answer, and the session is taken for dead: 6 to 10 s.
@@ -50,6 +53,8 @@ public struct ControlStream {
   /// The message grew too long; the rest of it is dropped.
   private var isDiscarding = false
   private var acknowledgementIsDue = false
+  /// Chunks that came since the last acknowledgement.
+  private var unacknowledged = 0
   private var arrived = BoundedQueue<[UInt8]>(limit: 64)
   /// Chunks refused: out of the window, or of a message that grew too long.
   public private(set) var refused: UInt64 = 0
@@ -83,6 +88,7 @@ public struct ControlStream {
   public mutating func nextSend(at now: Instant) -> ControlStreamSend? {
     if acknowledgementIsDue {
       acknowledgementIsDue = false
+      unacknowledged = 0
       var bitmap: UInt32 = 0
       for chunk in early { bitmap |= 1 << (chunk.number &- expected &- 1) }
       return .acknowledgement(next: expected, bitmap: bitmap)
@@ -164,12 +170,17 @@ public struct ControlStream {
   }
 
   public mutating func receiveChunk(number: UInt32, isLast: Bool, bytes: [UInt8]) {
-    acknowledgementIsDue = true
     let ahead = number &- expected
+    unacknowledged += 1
+    // Whatever is not simply the next one of a message tells of a loss.
+    if ahead != 0 || isLast || !early.isEmpty || unacknowledged >= ControlStream.acknowledgedAtOnce {
+      acknowledgementIsDue = true
+    }
     if ahead >= 1 << 31 { return }
     guard ahead < UInt32(ControlStream.window), bytes.count <= ControlStream.chunkSize,
       arrived.count + ControlStream.window < arrived.limit
     else {
+      acknowledgementIsDue = true
       refused &+= 1
       return
     }

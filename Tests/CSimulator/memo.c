@@ -8,6 +8,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "CSimulator.h"
 
@@ -56,6 +57,12 @@ int crypto_sign_ed25519_verify_detached(const unsigned char *signature, const un
   e->length = length;
   e->used = 1;
   return e->answer;
+}
+
+long long simulator_processor_time(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return time.tv_sec * 1000000000ll + time.tv_nsec;
 }
 
 unsigned long simulator_allocated(void) {

@@ -28,7 +28,7 @@ struct TableTrace: Equatable {
     (count, evicted, capacity) = (hop.relay.routeCount, hop.relay.routesEvicted, hop.relay.table.capacity)
     records = []
     for i in 0..<capacity {
-      let r = hop.relay.table.record(i).pointee
+      var r = hop.relay.table.record(i).pointee
       if r.identity == 0 { continue }
       let highest = r.window.highest
       records.append(

@@ -200,6 +200,29 @@ func isSilent(_ stream: inout ControlStream, at now: Instant) -> Bool { stream.n
     return (next, bitmap)
   }
 
+  @Test func `chunks of one message are acknowledged together, at its end or eight at once`() throws {
+    var stream = ControlStream()
+    let full = [UInt8](repeating: 7, count: ControlStream.chunkSize)
+    for number in UInt32(0)..<7 {
+      stream.receiveChunk(number: number, isLast: false, bytes: full)
+      #expect(acknowledgement(&stream) == nil)
+      #expect(stream.isSilent)
+    }
+    stream.receiveChunk(number: 7, isLast: false, bytes: full)
+    #expect(acknowledgement(&stream)?.next == 8)
+    stream.receiveChunk(number: 8, isLast: false, bytes: full)
+    #expect(acknowledgement(&stream) == nil)
+    stream.receiveChunk(number: 9, isLast: true, bytes: [1])
+    #expect(acknowledgement(&stream)?.next == 10)
+    // A gap, what fills it, and what comes twice are told at once.
+    stream.receiveChunk(number: 11, isLast: false, bytes: full)
+    #expect(try #require(acknowledgement(&stream)) == (10, 1))
+    stream.receiveChunk(number: 10, isLast: false, bytes: full)
+    #expect(acknowledgement(&stream)?.next == 12)
+    stream.receiveChunk(number: 11, isLast: false, bytes: full)
+    #expect(acknowledgement(&stream)?.next == 12)
+  }
+
   @Test func `an acknowledgement names what is next and what lies beyond it (section 6)`() throws {
     var stream = ControlStream()
     #expect(acknowledgement(&stream) == nil)

@@ -46,7 +46,7 @@ extension World {
       if box.timeoutsAtOnce == 100 { violated("sets a deadline that is due, again and again", at: box.number) }
       return
     }
-    running.storage.pointee.timeout(at: box.own(now))
+    takeTurn(box, running) { $0.timeout(at: box.own(now)) }
     drain(box, running)
     setDeadline(box, running)
   }
@@ -92,8 +92,9 @@ extension World {
     buffer.count = count
     let isOnion = count > 0 && buffer.bytes[0] >> 4 == 4
     let passed = isOnion ? running.storage.pointee.framesPassedOn : 0
-    running.storage.pointee.receive(
-      buffer, on: PortNumber(UInt16(truncatingIfNeeded: port + 1)), from: header.source, at: box.own(now))
+    takeTurn(box, running) {
+      $0.receive(buffer, on: PortNumber(UInt16(truncatingIfNeeded: port + 1)), from: header.source, at: box.own(now))
+    }
     if isOnion, running.storage.pointee.framesPassedOn != passed {
       passing = Passing(trail: header.trail, count: count)
     }

@@ -64,6 +64,9 @@ public final class World {
   var passing: Passing?
   var watch = Watch()
   var mischief: Mischief?
+  /// The node whose turns `meter` measures; none when negative.
+  public var metered = -1
+  public var meter = Meter()
   private var actions: [((World) -> Void)?] = []
   private var freeActions: [Int32] = []
 
@@ -74,6 +77,8 @@ public final class World {
 
   public init(seed: UInt64) {
     self.seed = seed
+    // The portable implementations take four times as long for a frame of N = 64.
+    invariant(Sodium.initialize(), "libsodium starts")
     random = SeededRandom(seed: seed)
     pool = World.freshPool(poolSize)
     simulator_memo_use(1)

@@ -9,6 +9,9 @@ unsigned long simulator_memo_misses(void);
 // From now on, in this thread, verifications are remembered (1) or not (0, as at first).
 void simulator_memo_use(int yes);
 
+// Nanoseconds of processor time that this thread has used.
+long long simulator_processor_time(void);
+
 // Bytes that malloc has given out and not got back.
 unsigned long simulator_allocated(void);
 
