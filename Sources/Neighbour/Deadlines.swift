@@ -22,7 +22,7 @@ extension NeighbourEngine {
     var counted = false
     for number in tables.numbers {
       guard let adjacency = tables.record(UInt16(number)), adjacency.pointee.isHeard else { continue }
-      let half = Duration.nanoseconds(Int64(adjacency.pointee.peerInterval) &* 500_000)
+      let half = Duration.nanoseconds(Int64(linkInterval(adjacency)) &* 500_000)
       if lateness > half {
         adjacency.pointee.hearingUntil = min(adjacency.pointee.hearingUntil + lateness, now + hold(of: adjacency))
         adjacency.pointee.largestTurn = adjacency.pointee.largestTurn + lateness

@@ -23,7 +23,7 @@ extension NeighbourEngine {
   func doubtDue(_ adjacency: AdjacencyPointer) -> Instant {
     let steps = Int(adjacency.pointee.doubtSteps)
     guard adjacency.pointee.isUp, steps < LinkDoubt.steps.count else { return adjacency.pointee.hearingUntil }
-    let pace = Int64(expectedInterval(adjacency)) * 1_000_000
+    let pace = Int64(linkInterval(adjacency)) * 1_000_000
     let early = hold(of: adjacency) - .nanoseconds(pace / 100 * LinkDoubt.steps[steps])
     return adjacency.pointee.hearingUntil - early
   }

@@ -214,7 +214,7 @@ extension NeighbourEngine {
     // A fresh answer is a sign of life; the hellos under the new key may say "I hear you" at once.
     noteHeard(adjacency, at: now)
     for _ in 0..<LinkProtocol.changeBurst { sendHello(adjacency, key: AdjacencyRecord.candidateIndex, at: now) }
-    adjacency.pointee.nextHello = nextTick(after: now, interval: port.pointee.interval)
+    adjacency.pointee.nextHello = nextTick(of: adjacency, after: now)
   }
 
   private func decodePayload(_ bytes: [UInt8]) throws(HandshakeError) -> HandshakePayload {
@@ -271,7 +271,7 @@ extension NeighbourEngine {
       updatePace(at: now)
     }
     if changed && adjacency.pointee.isUp { tell(.adjacencyChanged(UInt16(adjacency.pointee.number))) }
-    adjacency.pointee.nextHello = nextTick(after: now, interval: adjacency.pointee.port.pointee.interval)
+    adjacency.pointee.nextHello = nextTick(of: adjacency, after: now)
     deadlineIsStale = true
   }
 }

@@ -14,6 +14,20 @@ extension NeighbourEngine {
     return UInt16(truncatingIfNeeded: min(stretched, Int(HelloFrame.intervals.upperBound)))
   }
 
+  /// The pace of a link, ms: both ends keep to the longer of what each asks for, so that a box with many ports hears as
+  /// seldom as it speaks.
+  @inline(__always)
+  func linkInterval(_ adjacency: AdjacencyPointer) -> UInt16 {
+    max(adjacency.pointee.port.pointee.interval, adjacency.pointee.peerInterval)
+  }
+
+  /// The tick of one adjacency after `now`. Towards a neighbour that does not hear us the pace is our own.
+  func nextTick(of adjacency: AdjacencyPointer, after now: Instant) -> Instant {
+    nextTick(
+      after: now,
+      interval: adjacency.pointee.peerHearsUs ? linkInterval(adjacency) : adjacency.pointee.port.pointee.interval)
+  }
+
   /// The next multiple of the interval since `ticksFrom`.
   func nextTick(after now: Instant, interval: UInt16) -> Instant {
     let pace = UInt64(interval) * 1_000_000
@@ -21,14 +35,19 @@ extension NeighbourEngine {
     return ticksFrom + .nanoseconds(Int64(truncatingIfNeeded: (elapsed / pace + 1) * pace))
   }
 
-  /// A hello of the same pace came in the second half of the interval: the next tick is drawn towards it, so that in
+  /// The link's pace may be shorter now.
+  private mutating func hurryHello(_ adjacency: AdjacencyPointer, at now: Instant) {
+    guard adjacency.pointee.nextHello != .never else { return }
+    adjacency.pointee.nextHello = min(adjacency.pointee.nextHello, nextTick(of: adjacency, after: now))
+    deadlineIsStale = true
+  }
+
+  /// A hello came in the second half of the interval: the next tick is drawn towards it, so that in
   /// time neighbours tick together and a box with many ports wakes once for all it hears. No interval falls under a half.
-  private mutating func drawTick(towards adjacency: AdjacencyPointer, interval: UInt16, at now: Instant) {
-    guard interval == adjacency.pointee.port.pointee.interval, adjacency.pointee.nextHello != .never,
-      adjacency.pointee.nextHello > now
-    else { return }
+  private mutating func drawTick(towards adjacency: AdjacencyPointer, at now: Instant) {
+    guard adjacency.pointee.nextHello != .never, adjacency.pointee.nextHello > now else { return }
     let left = (adjacency.pointee.nextHello - now).nanoseconds
-    let pace = Int64(interval) * 1_000_000
+    let pace = Int64(linkInterval(adjacency)) * 1_000_000
     if left >= pace / 2 { return }
     let earlier = Duration.nanoseconds(left <= pace / LinkTicks.atOnce ? left : left / LinkTicks.share)
     let next = adjacency.pointee.nextHello - earlier
@@ -63,6 +82,7 @@ extension NeighbourEngine {
       // The neighbours' holds follow what the last hello announced: it must not be one that is lost.
       forEachNeighbour(of: port) { engine, adjacency in
         if adjacency.pointee.hasKey { engine.sendChangeBurst(adjacency, at: now) }
+        engine.hurryHello(adjacency, at: now)
       }
     }
   }
@@ -126,7 +146,6 @@ extension NeighbourEngine {
 
   /// The tick of one adjacency.
   mutating func sendDueHellos(_ adjacency: AdjacencyPointer, at now: Instant) {
-    let port = adjacency.pointee.port
     turnLargest(adjacency, at: now)
     if adjacency.pointee.hasKey && !adjacency.pointee.isLeaving {
       tryOtherAddress(adjacency, at: now)
@@ -150,8 +169,8 @@ extension NeighbourEngine {
       return
     }
     let isEager = adjacency.pointee.isHeard || adjacency.pointee.candidate != nil || now < adjacency.pointee.eagerUntil
-    adjacency.pointee.nextHello = nextTick(
-      after: now, interval: isEager ? port.pointee.interval : HelloFrame.intervals.upperBound)
+    adjacency.pointee.nextHello =
+      isEager ? nextTick(of: adjacency, after: now) : nextTick(after: now, interval: HelloFrame.intervals.upperBound)
   }
 
   /// A hello as large as both ends' frames may be; smaller ones too, while those are lost, to find what passes.
@@ -205,7 +224,10 @@ extension NeighbourEngine {
     if !wasProved { promoteCandidate(adjacency, at: now) }
     // Late ones, and those under the key before, are signs of life and no more.
     let isCurrent = !wasProved || index == Int(adjacency.pointee.currentPhase)
-    if isNewest && isCurrent { adjacency.pointee.peerInterval = hello.interval }
+    if isNewest && isCurrent && hello.interval != adjacency.pointee.peerInterval {
+      adjacency.pointee.peerInterval = hello.interval
+      hurryHello(adjacency, at: now)
+    }
     if adjacency.pointee.isUp, deadline == doubtDue(adjacency) { deadlineIsStale = true }
     noteAuthentic(adjacency, count: length, at: now)
     if adjacency.pointee.doubtSteps != 0 { heardAgain(adjacency, at: now) }
@@ -265,7 +287,7 @@ extension NeighbourEngine {
       adjacency.pointee.peerMissesUs = missesUs
       weighDoubt(adjacency, at: now)
     }
-    if adjacency.pointee.isUp { drawTick(towards: adjacency, interval: hello.interval, at: now) }
+    if adjacency.pointee.isUp { drawTick(towards: adjacency, at: now) }
     if hello.epoch != adjacency.pointee.peerEpoch {
       adjacency.pointee.peerEpoch = hello.epoch
       if adjacency.pointee.isUp { tell(.adjacencyChanged(UInt16(adjacency.pointee.number))) }
@@ -322,14 +344,8 @@ extension NeighbourEngine {
   /// Three of the neighbour's intervals and a tenth of one, so that the third is late and not merely under way.
   @inline(__always)
   func hold(of adjacency: AdjacencyPointer) -> Duration {
-    let pace = Int64(expectedInterval(adjacency)) &* 1_000_000
+    let pace = Int64(linkInterval(adjacency)) &* 1_000_000
     return .nanoseconds(LinkProtocol.missedHellos &* pace &+ pace / 10)
-  }
-
-  /// The pace of the neighbour's hellos, ms; before it has said so, our own.
-  @inline(__always)
-  func expectedInterval(_ adjacency: AdjacencyPointer) -> UInt16 {
-    adjacency.pointee.peerInterval == 0 ? adjacency.pointee.port.pointee.interval : adjacency.pointee.peerInterval
   }
 
   private func turnLargest(_ adjacency: AdjacencyPointer, at now: Instant) {

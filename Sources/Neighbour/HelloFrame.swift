@@ -21,7 +21,7 @@ struct HelloFrame: Equatable {
   }
 
   var flags: UInt8
-  /// The sender's pace, ms.
+  /// The pace the sender asks for, ms.
   var interval: UInt16
   var epoch: UInt32
   /// Frames sent on this adjacency, this one included; low half.

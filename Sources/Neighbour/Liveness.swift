@@ -17,7 +17,7 @@ extension NeighbourEngine {
       deadlineIsStale = true
       if isHeard {
         adjacency.pointee.heardSince = now
-        adjacency.pointee.nextHello = nextTick(after: now, interval: port.pointee.interval)
+        adjacency.pointee.nextHello = nextTick(of: adjacency, after: now)
       } else {
         adjacency.pointee.peerHearsUs = false
         adjacency.pointee.eagerUntil = now + NeighbourLimits.eagerLife

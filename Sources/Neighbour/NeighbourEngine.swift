@@ -137,7 +137,7 @@ public struct NeighbourEngine: ~Copyable {
       if adjacency.pointee.hasKey {
         adjacency.pointee.eagerUntil = now + NeighbourLimits.eagerLife
         engine.sendChangeBurst(adjacency, at: now)
-        adjacency.pointee.nextHello = engine.nextTick(after: now, interval: port.pointee.interval)
+        adjacency.pointee.nextHello = engine.nextTick(of: adjacency, after: now)
       }
     }
   }

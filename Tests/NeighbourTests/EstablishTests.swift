@@ -224,9 +224,23 @@ import Testing
       #expect(link.state == .up)
     }
     let before = harness.boxes[0].engine.counters.hellosSent
+    let heard = harness.boxes[0].engine.counters.hellosReceived
     harness.run(for: .seconds(10))
-    // 5 × 1000/60, two full-size ones and an answer each a second.
+    // 5 × 1000/60, two full-size ones and an answer each a second. The neighbours keep to the pace too.
     #expect(harness.boxes[0].engine.counters.hellosSent - before < 10 * (84 + 5 * 3) + 20)
-    for box in harness.boxes { #expect(box.downs == 0) }
+    #expect(harness.boxes[0].engine.counters.hellosReceived - heard < 10 * (84 + 5 * 3) + 20)
+    // When ports go, what is left is as quick as before, at both ends.
+    for seed in 3...5 {
+      harness.boxes[0].engine.portVanished(PortNumber(UInt16(seed)), at: harness.now)
+      harness.drain(0)
+    }
+    harness.run(for: .seconds(1))
+    for seed in 1...2 {
+      let sent = harness.boxes[seed].engine.counters.hellosSent
+      harness.run(for: .seconds(2))
+      #expect(harness.boxes[seed].engine.counters.hellosSent - sent >= 100)
+      #expect(harness.boxes[seed].downs == 0)
+    }
+    #expect(harness.boxes[0].events(containing: "down") == 3)
   }
 }
