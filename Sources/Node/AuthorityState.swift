@@ -44,6 +44,8 @@ final class AuthorityState {
   private var detoursWanted: Set<UInt32> = []
   /// When detours that no path needs any more are given up.
   var detoursAge = Instant.zero
+  /// Links and nodes that lose frames silently.
+  var faults = FaultSearches()
   /// When to look which sessions' keys are due for renewal.
   var renewalDue = Instant.zero
   /// Channels with challenges under way.
@@ -169,7 +171,7 @@ final class AuthorityState {
 
   var nextDeadline: Instant? {
     var deadline: Instant? = min(min(recomputeDue, renewalDue), min(min(advertisersDue, alternatesDue), sharesDue))
-    deadline = earlier(deadline, min(orphansDue, tellingDue))
+    deadline = earlier(deadline, min(min(orphansDue, tellingDue), faults.nextDeadline))
     for number in challenged {
       for attempt in admissions[number]?.attempts ?? [] { deadline = earlier(deadline, attempt.due) }
     }

@@ -83,6 +83,10 @@ final class Channel {
   var lastReturnRoutes = InlineArray<8, UInt32>(repeating: 0)
   /// Probes of the other end's that are answered.
   var probes = TokenBucket(rate: 64, burst: 32)
+  /// Ways that lose frames: what this end tells, or looks into, of them.
+  var suspicions = TokenBucket(every: .seconds(2), burst: 3)
+  /// Component: questions of the MA that are answered.
+  var traces = TokenBucket(rate: 64, burst: 64)
   /// MA: control frames taken from the component, its RELAY-UPs included.
   var controlFrames = TokenBucket(rate: 1_024, burst: 2_048)
   /// MA: challenges made for neighbours of the component.

@@ -155,6 +155,13 @@ struct NodeCounters {
   var probesLost: UInt64 = 0
   var probesOverBudget: UInt64 = 0
   var waysSilent: UInt64 = 0
+  /// Searches for what loses frames silently, those without a clear result, hints that led to none, links found, and
+  /// those that had to make room.
+  var searches: UInt64 = 0
+  var searchesVain: UInt64 = 0
+  var suspicionsRefused: UInt64 = 0
+  var linksCondemned: UInt64 = 0
+  var condemnedOverLimit: UInt64 = 0
   /// Routes that were said to be broken: by others of this node's own, and those nobody may say it of or too often.
   var brokenTold: UInt64 = 0
   var brokenRefused: UInt64 = 0

@@ -85,6 +85,7 @@ extension Node {
       layRoutes(at: now)
     }
     layAlternates(at: now)
+    tendFaults(at: now)
     sendShares(at: now)
     tellReached(at: now)
   }
@@ -312,6 +313,8 @@ extension Node {
       case .renewed: completeRenewal(body, on: channel, at: now)
       case .probe: try answerProbe(body, on: channel, at: now)
       case .probed: try takeProbed(body, on: channel, at: now)
+      case .suspect: try takeSuspicion(body, on: channel, at: now)
+      case .traced: try takeTraced(body, on: channel, at: now)
       case .chain:
         var reader = ByteReader(body)
         let epoch = try reader.u32()
@@ -319,7 +322,7 @@ extension Node {
         if channel.chains.takeIfAvailable(at: now) { sendChain(from: epoch, on: channel) }
       case .present: receivePresent(try Present(decoding: body), on: channel, at: now)
       case .welcome, .returnRoute, .relayDown, .descriptor, .renew, .detours, .successors,
-        .members, .proposal:
+        .members, .proposal, .trace:
         counters.controlInvalid &+= 1
       }
     } catch {

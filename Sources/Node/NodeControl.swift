@@ -135,6 +135,8 @@ extension Node {
           json.field("to", nameOf(link.high.component) ?? link.high.component.description)
           json.field("toPort", link.high.label.description)
           json.field("cost", Int(link.cost))
+          // What this authority adds to it because the link loses frames; 0 for a good one.
+          json.field("penalty", Int(authority.graph.penalty(of: link)))
           json.field("frameSize", Int(link.frameSize))
           json.field("roundTripMicroseconds", Int(max(link.low.roundTrip, link.high.roundTrip)))
           json.field("losses", Int(link.low.losses) + Int(link.high.losses))

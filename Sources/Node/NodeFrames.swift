@@ -104,7 +104,8 @@ extension Node {
         channel = uplink(onionClass.authority)?.channel
       }
       guard let channel else {
-        counters.unknownRoute &+= 1
+        // Frames of a search may end where they began.
+        if authority?.faults.owns(route) != true { counters.unknownRoute &+= 1 }
         pool.give(frame)
         return
       }

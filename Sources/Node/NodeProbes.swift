@@ -31,6 +31,11 @@ struct WayProbing {
   var isOpen = false
   var sentAt = Instant.zero
   var lost = 0
+  /// In the onion headers of the last probes that were lost in a row.
+  var lostCounters: [UInt32] = []
+  var counter: UInt32 = 0
+  /// The class of the last probe.
+  var traffic = FrameClass.bulk
   var roundTrip = Duration.zero
 }
 
@@ -46,38 +51,55 @@ extension Node {
   private mutating func sendProbe(_ way: Way, _ onionClass: OnionClass, of channel: Channel, at now: Instant) {
     if way.probing.isOpen {
       way.probing.lost += 1
+      way.probing.lostCounters = way.probing.lostCounters.suffix(WayProbing.lossLimit - 1) + [way.probing.counter]
       counters.probesLost &+= 1
       if way.probing.lost >= WayProbing.lossLimit, leaveSilently(way, of: channel, at: now) { return }
     }
-    guard let session = channel.session, var buffer = pool.take() else { return }
-    let offset = way.builder.size.endToEnd
-    let count = SessionLayout.segment + way.payloadSize
-    guard way.payloadSize >= 9, buffer.tailRoom >= offset + SessionLayout.overhead + way.payloadSize,
-      way.builder.build(buffer.bytes, class: onionClass)
-    else {
-      pool.give(buffer)
-      return
-    }
+    guard let session = channel.session,
+      let buffer = probeFrame(
+        way.builder, frameSize: way.frameSize, session: session, class: onionClass, number: way.probing.number &+ 1)
+    else { return }
     way.probing.number &+= 1
     way.probing.isOpen = true
+    way.probing.counter = way.builder.counter
+    way.probing.traffic = onionClass.traffic
     way.probing.sentAt = now
     way.probing.nextProbe = now + max(WayProbing.pace, way.probing.roundTrip * 2)
+    counters.probesSent &+= 1
+    if sendOnion(buffer, size: way.builder.size, on: way.egress, at: now) { return }
+    pool.give(buffer)
+  }
+
+  /// A PROBE that fills a route's frame size, link header apart; nil when there is no buffer, or no more of the route.
+  func probeFrame(
+    _ builder: OnionBuilder, frameSize: Int, session: SecureSession, class onionClass: OnionClass, number: UInt32
+  ) -> PacketBuffer? {
+    guard var buffer = pool.take() else { return nil }
+    let offset = builder.size.endToEnd
+    let payloadSize = frameSize - offset - SessionLayout.overhead
+    let count = SessionLayout.segment + payloadSize
+    guard payloadSize >= 9, buffer.tailRoom >= offset + SessionLayout.overhead + payloadSize,
+      builder.build(buffer.bytes, class: onionClass)
+    else {
+      pool.give(buffer)
+      return nil
+    }
     let frame = buffer.bytes + offset
     let plain = frame + SessionLayout.header
     for i in 0..<count { plain[i] = 0 }
     plain[SessionLayout.segment] = ControlType.probe.rawValue
-    store(way.builder.route, plain + SessionLayout.segment + 1)
-    store(way.probing.number, plain + SessionLayout.segment + 5)
+    store(builder.route, plain + SessionLayout.segment + 1)
+    store(number, plain + SessionLayout.segment + 5)
     buffer.count = offset + session.seal(frame, count: count, space: .bulk)
-    counters.probesSent &+= 1
-    if sendOnion(buffer, size: way.builder.size, on: way.egress, at: now) { return }
-    pool.give(buffer)
+    return buffer
   }
 
   /// Three probes in a row were lost: another way is taken, where there is one. True when the way is left.
   private mutating func leaveSilently(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
     way.probing.lost = 0
     way.probing.isOpen = false
+    suspect(way, of: channel, at: now)
+    way.probing.lostCounters = []
     guard channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) }) else { return false }
     way.doubtEnds = max(way.doubtEnds, now + WayProbing.doubt)
     counters.waysSilent &+= 1
@@ -109,6 +131,7 @@ extension Node {
     guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("probed length")) }
     guard let way = channel.ways.way(of: route) else { return }
     way.probing.lost = 0
+    way.probing.lostCounters = []
     guard way.probing.isOpen, number == way.probing.number else { return }
     way.probing.isOpen = false
     way.probing.roundTrip = now - way.probing.sentAt

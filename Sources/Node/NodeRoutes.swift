@@ -244,7 +244,7 @@ extension Node {
     pump(channel, at: now)
   }
 
-  private func onionKey(_ id: ComponentID, _ authority: AuthorityState) -> Bytes32? {
+  func onionKey(_ id: ComponentID, _ authority: AuthorityState) -> Bytes32? {
     guard let number = authority.byID[id] else { return nil }
     return channels[Int(number)].session?.keys.onion
   }

@@ -58,6 +58,9 @@ extension Node {
     body("challenged members", authority.challenged.count, limits.channels)
     body("members whose LSA is held", authority.advertisers.count, limits.channels)
     body("sessions by number", authority.bySPI.count, 2 * limits.channels)
+    body("searches", authority.faults.running.count, FaultSearches.limit)
+    body("paths to try", authority.faults.waiting.count, FaultSearches.waitingLimit)
+    body("condemned links", authority.faults.condemned.count, FaultSearches.condemnedLimit)
     for (_, admission) in authority.admissions {
       body("challenges under way", admission.attempts.count, Admission.attemptLimit)
       body("places", admission.laid.count, Ways.limit)

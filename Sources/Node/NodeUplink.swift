@@ -290,12 +290,13 @@ extension Node {
       case .renew: answerRenewal(body, uplink, at: now)
       case .probe: try answerProbe(body, on: channel, at: now)
       case .probed: try takeProbed(body, on: channel, at: now)
+      case .trace: try answerTrace(body, on: channel, at: now)
       case .detours: try takeDetours(body, authority: channel.authorityIndex, at: now)
       case .successors: try takeSuccessors(body, authority: channel.authorityIndex)
       case .descriptor: receiveDescriptor(body, on: channel, at: now)
       case .members: receiveMembers(body, on: channel, at: now)
       case .proposal: receiveProposal(body, on: channel, at: now)
-      case .lsa, .relayUp, .renewed, .chain, .present: counters.controlInvalid &+= 1
+      case .lsa, .relayUp, .renewed, .chain, .present, .suspect, .traced: counters.controlInvalid &+= 1
       }
     } catch {
       counters.controlInvalid &+= 1

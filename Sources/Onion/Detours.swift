@@ -150,6 +150,15 @@ extension OnionRelay {
     return (record.pointee.ingress, record.pointee.egress)
   }
 
+  /// Whether a frame of a route was accepted here.
+  public func passage(of counter: UInt32, route: UInt32, authority: Int) -> Passage {
+    guard let index = table.find(route: route, authority: authority) else { return .notSeen }
+    let highest = table.record(index).pointee.window.highest
+    if UInt64(counter) > highest || counter == 0 { return .notSeen }
+    if highest - UInt64(counter) >= ReplayWindow<17>.size { return .forgotten }
+    return table.record(index).pointee.window.check(UInt64(counter)) ? .notSeen : .seen
+  }
+
   /// Whether its source may be told now that the route is broken: once in `pace`.
   public mutating func mayTell(_ route: UInt32, authority: Int, pace: Duration, at now: Instant) -> Bool {
     guard let index = table.find(route: route, authority: authority) else { return false }

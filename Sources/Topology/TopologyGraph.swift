@@ -71,6 +71,7 @@ public struct TopologyGraph {
   private var names: [ComponentID]
   private var links = LinkTable()
   private var tree = ShortestPathTree(root: TopologyGraph.rootIndex)
+  private var penalties = LinkPenalties()
   private var sets: RouteSets
   private var plan: DetourPlan
   /// The computation in which a node was last found to have moved, or was named.
@@ -239,6 +240,55 @@ public struct TopologyGraph {
     return links
   }
 
+  // MARK: links that lose frames
+
+  /// Makes a link dearer by `penalty`, 0 for none, in both directions and for all paths from the next `recompute` on. It
+  /// stays the only way where it is the only way.
+  public mutating func setPenalty(_ penalty: UInt16, on link: TopologyLink) {
+    penalties.set(penalty, on: link)
+    for end in [link.from, link.to] {
+      if let index = indices[end], index == TopologyGraph.rootIndex || members[index].lsa != nil { makeStale(index) }
+    }
+  }
+
+  /// What a link costs more than its ends report.
+  public func penalty(of link: ConfirmedLink) -> UInt16 {
+    penalties.penalty(link.low.component, link.low.adjacency, link.high.component, link.high.adjacency)
+  }
+
+  /// Bytes a link carries as of the last `recompute`; nil when it is not there, or of no use.
+  public func frameSize(of link: TopologyLink) -> UInt16? {
+    guard let from = indices[link.from], let to = indices[link.to] else { return nil }
+    var arc = Int(links.first[from])
+    while arc >= 0 {
+      let near = links.arcs[arc]
+      if near.adjacency == link.fromAdjacency {
+        return near.isUsable && links.to(arc) == to && links.arcs[arc ^ 1].adjacency == link.toAdjacency
+          ? near.frameSize : nil
+      }
+      arc = Int(near.next)
+    }
+    return nil
+  }
+
+  /// The usable links that leave a node as of the last `recompute`, in the order of its adjacencies.
+  public func links(from id: ComponentID) -> [TopologyLink] {
+    guard let index = indices[id] else { return [] }
+    var found: [TopologyLink] = []
+    var arc = Int(links.first[index])
+    while arc >= 0 {
+      let near = links.arcs[arc]
+      if near.isUsable {
+        found.append(
+          TopologyLink(
+            from: id, fromAdjacency: near.adjacency, to: names[links.to(arc)],
+            toAdjacency: links.arcs[arc ^ 1].adjacency))
+      }
+      arc = Int(near.next)
+    }
+    return found
+  }
+
   // MARK: paths
 
   /// Brings the best paths up to date and tells which components' best paths (links, cost or frame size) appeared,
@@ -391,9 +441,13 @@ public struct TopologyGraph {
   private mutating func reconcile(_ index: Int) {
     let (id, reports) = (names[index], members[index].adjacencies)
     var arc = Int(links.first[index])
-    for (i, report) in reports.enumerated() where i == 0 || reports[i - 1].number != report.number {
+    for (i, original) in reports.enumerated() where i == 0 || reports[i - 1].number != original.number {
+      var report = original
       while arc >= 0, links.arcs[arc].adjacency < report.number { arc = removeAndGoOn(arc) }
       let far = farEnd(of: report, at: id)
+      if !penalties.isEmpty, let far {
+        report.cost = penalties.raised(max(report.cost, far.report.cost, 1), report, at: id)
+      }
       var isThere = false
       while arc >= 0, links.arcs[arc].adjacency == report.number {
         if let far, links.to(arc) == far.index, links.arcs[arc ^ 1].adjacency == far.report.number {

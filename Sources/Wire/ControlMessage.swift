@@ -23,6 +23,10 @@ public enum ControlType: UInt8, Sendable {
   case probe = 12
   /// Both ways: a probe came.
   case probed = 13
+  /// Component to MA: a way back loses frames.
+  case suspect = 14
+  /// MA to component: which frames of a route came?
+  case trace = 15
   /// Component to MA: the descriptors from this epoch on are wanted.
   case chain = 16
   /// Component to MA that does not know it: its membership.
@@ -31,6 +35,8 @@ public enum ControlType: UInt8, Sendable {
   case members = 18
   /// MA to MA: a successor of the descriptor that is not signed by enough yet.
   case proposal = 19
+  /// Component to MA: these frames came.
+  case traced = 20
 }
 
 /// Component to MA: what a neighbour sent for the MA, and where that neighbour hangs.
