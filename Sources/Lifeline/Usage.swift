@@ -80,8 +80,8 @@ enum Usage {
       show [--json]               what is in the store, never a secret
       set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off,
                                   wide-discovery=on|off, protected-rate=KBITS (to each peer over two ways at
-                                  once; 1000, 0 for none), tunnel=HOST:PORT[,cost=N],... and
-                                  tunnel-listen=PORT|ADDRESS:PORT[,cost=N]
+                                  once; 1000, 0 for none), risk-group=PORT=GROUP,... (links that fail together),
+                                  tunnel=HOST:PORT[,cost=N],... and tunnel-listen=PORT|ADDRESS:PORT[,cost=N]
       unset KEY ...               remove settings
       export [--passphrase-file FILE] FILE
       import [--passphrase-file FILE] FILE

@@ -156,7 +156,7 @@ struct FaultSearches {
   static let condemnedLimit = 256
   /// Paths tried around one link that was found to lose frames.
   static let trialsAround = 12
-  /// More than any way around costs: 64 links of 255 would be less.
+  /// More than a way round costs: 64 tunnels of 200, or 20 links that flap as much as they can.
   static let penalty: UInt16 = 20_000
 
   struct Trial {

@@ -184,7 +184,9 @@ extension Node {
     if case .retest = search.purpose { retested(search, carries: finding == .carries, at: now) }
     switch finding {
     case .carries:
-      if case .hint(let number, let place) = search.purpose { tryBackwards(channels[Int(number)], place, search.traffic) }
+      if case .hint(let number, let place) = search.purpose {
+        tryBackwards(channels[Int(number)], place, search.traffic)
+      }
     case .link(let n): condemn(n, of: search, at: now)
     case .node(let n):
       condemn(n, of: search, at: now)

@@ -246,13 +246,15 @@ extension Node {
   func ownAdjacencies() -> [LinkStateAdvertisement.Adjacency] {
     var list: [LinkStateAdvertisement.Adjacency] = []
     for view in neighbour.adjacencies where view.state == .up {
+      let port = portName(view.port)
+      let group = String(decoding: contents.settings.riskGroup(of: port), as: UTF8.self)
       list.append(
         LinkStateAdvertisement.Adjacency(
           number: view.number, neighbour: view.id, neighbourNumber: view.neighbourNumber,
           frameSize: UInt16(clamping: view.frameSize), cost: view.cost,
           riskGroup: portNames[view.port]?.riskGroup ?? 0,
           roundTrip: view.roundTrip,
-          losses: UInt32(truncatingIfNeeded: view.losses), label: PortLabel(portName(view.port))))
+          losses: UInt32(truncatingIfNeeded: view.losses), label: PortLabel(port: port, riskGroup: group)))
     }
     return list
   }

@@ -16,6 +16,8 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
   case protect
   /// Traffic to each peer that goes over two ways at once, kbit/s; 0 for none.
   case protectedRate
+  /// Ports whose links fail together, with whatever else anywhere bears the group's name: comma list of PORT=GROUP.
+  case riskGroup
   /// Internet tunnels to make: comma list of HOST:PORT[,cost=N].
   case tunnel
   /// Where to listen for tunnels: PORT or ADDRESS:PORT, [,cost=N].
@@ -28,6 +30,7 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     case .wideDiscovery: "wide-discovery"
     case .protect: "protect"
     case .protectedRate: "protected-rate"
+    case .riskGroup: "risk-group"
     case .tunnel: "tunnel"
     case .tunnelListen: "tunnel-listen"
     }
@@ -61,6 +64,8 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
   case notOnOrOff
   case badPort
   case badRate
+  case badRiskGroup
+  case riskGroupTwice
   case badTunnel(TunnelFault)
 
   public var description: String {
@@ -70,6 +75,10 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
     case .notOnOrOff: "is on or off"
     case .badPort: "is a list of port names, 1 to 15 printable bytes each, separated by commas"
     case .badRate: "is a rate in kbit/s, 0 (none) to \(Settings.rateLimit)"
+    case .badRiskGroup:
+      "is a list of PORT=GROUP, separated by commas; a group's name has 1 to \(Settings.riskGroupLimit) letters, digits, "
+        + "'.', '_' or '-'"
+    case .riskGroupTwice: "names a port twice: a port has one group"
     case .badTunnel(let fault): fault.description
     }
   }
@@ -86,6 +95,9 @@ public struct Settings {
   public static let valueLimit = 255
   /// The highest rate, kbit/s.
   public static let rateLimit = 8_000_000
+
+  /// Bytes of a risk group's name: it travels behind the port's name, in 15 bytes for both.
+  public static let riskGroupLimit = 8
 
   public private(set) var entries: [Setting] = []
 
@@ -107,6 +119,14 @@ public struct Settings {
   public func rate(_ key: SettingKey, default standard: Int64) -> Int64 {
     guard let value = value(key), let rate = decimal(value[...]), rate <= Settings.rateLimit else { return standard }
     return Int64(rate)
+  }
+
+  /// The risk group the operator put a port in; empty when none.
+  public func riskGroup(of port: String) -> [UInt8] {
+    for part in list(.riskGroup) {
+      if let pair = portAndGroup(part), pair.port.elementsEqual(port.utf8) { return Array(pair.group) }
+    }
+    return []
   }
 
   public mutating func set(_ key: SettingKey, _ value: [UInt8]) throws(StoreError) {
@@ -171,12 +191,33 @@ private func settingFault(_ key: SettingKey, _ value: [UInt8]) -> SettingFault? 
     if !value.elementsEqual("on".utf8), !value.elementsEqual("off".utf8) { return .notOnOrOff }
   case .protectedRate:
     guard let rate = decimal(value[...]), rate <= Settings.rateLimit else { return .badRate }
+  case .riskGroup:
+    var ports: [ArraySlice<UInt8>] = []
+    for part in commaParts(value) {
+      guard let pair = portAndGroup(part) else { return .badRiskGroup }
+      if ports.contains(where: { $0.elementsEqual(pair.port) }) { return .riskGroupTwice }
+      ports.append(pair.port)
+    }
   case .tunnel:
     do throws(TunnelFault) { _ = try TunnelPeer.list(value) } catch { return .badTunnel(error) }
   case .tunnelListen:
     do throws(TunnelFault) { _ = try TunnelListener(value) } catch { return .badTunnel(error) }
   }
   return nil
+}
+
+/// PORT=GROUP; a port's name may hold '=' itself, a group's not.
+private func portAndGroup(_ text: [UInt8]) -> (port: ArraySlice<UInt8>, group: ArraySlice<UInt8>)? {
+  guard let equals = text.lastIndex(of: UInt8(ascii: "=")) else { return nil }
+  let (port, group) = (text[..<equals], text[(equals + 1)...])
+  guard isPortName(Array(port)), group.count >= 1, group.count <= Settings.riskGroupLimit else { return nil }
+  for byte in group {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2e, 0x5f, 0x2d: continue
+    default: return nil
+    }
+  }
+  return (port, group)
 }
 
 /// As the kernel allows them (dev_valid_name): 1 to 15 bytes, not "." or "..", without '/', ':' and white space.

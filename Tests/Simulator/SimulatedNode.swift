@@ -42,10 +42,12 @@ enum Waiting {
 }
 
 /// What a node does with ONION frames that it should pass on.
-public enum Conduct: Sendable {
+public enum Conduct: Sendable, Equatable {
   case honest
   /// A grey hole: drops them, and passes hellos and everything else.
   case greyHole
+  /// Drops those that go on to this node.
+  case greyTowards(Int)
 }
 
 public final class SimulatedNode {

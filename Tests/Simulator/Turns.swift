@@ -196,7 +196,7 @@ extension World {
       box.onionFramesSent &+= 1
       if let passed = passing, passed.count == buffer.count {
         passing = nil
-        if box.conduct == .greyHole { return }
+        if swallows(box, tap) { return }
         guard let longer = follow(passed.trail, box) else { return }
         trail = longer
       }
@@ -207,6 +207,14 @@ extension World {
     if trail != 0 {
       trails.retain(trail)
       trails.release(trail)
+    }
+  }
+
+  private func swallows(_ box: SimulatedNode, _ tap: Int) -> Bool {
+    switch box.conduct {
+    case .honest: false
+    case .greyHole: true
+    case .greyTowards(let node): media[Int(taps[tap].medium)].taps.contains { Int(taps[$0].node) == node }
     }
   }
 }

@@ -8,6 +8,10 @@ import Testing
       ("keep-down=eth0,lan1.5", true), ("keep-down=", false), ("keep-down=eth0,", false), ("keep-down=a/b", false),
       ("keep-down=abcdefghijklmnop", false), ("interface=abcdefghijklmno", true), ("interface=..", false),
       ("wide-discovery=on", true), ("wide-discovery=yes", false), ("protect=off", true), ("protect", false),
+      ("risk-group=eth0=duct7", true), ("risk-group=eth0=duct7,lan1.5=A.b_c-9,eth1=duct7", true),
+      ("risk-group=a=b=duct7", true), ("risk-group=eth0", false), ("risk-group=eth0=", false),
+      ("risk-group==duct7", false), ("risk-group=eth0=ninebytes", false), ("risk-group=eth0=du/t", false),
+      ("risk-group=eth0=a,eth0=b", false), ("risk-group=eth0=a,", false), ("risk-group=eth0=a@b", false),
       ("tunnel=192.0.2.1:7000,cost=5,198.51.100.1:1", true), ("tunnel=a.example:7000", false),
       ("tunnel=[2001:db8::1]:65535", true), ("tunnel=a.example", false),
       ("tunnel=:7", false), ("tunnel=a:0", false), ("tunnel=a:65536", false), ("tunnel=[zz]:7", false),
@@ -43,6 +47,15 @@ import Testing
     let removed = [settings.unset(.keepDown), settings.unset(.keepDown)]
     #expect(removed == [true, false])
     #expect(settings.list(.keepDown).isEmpty)
+  }
+
+  @Test func `A port's risk group is found by the port's name`() throws {
+    var settings = Settings()
+    #expect(settings.riskGroup(of: "eth0").isEmpty)
+    try settings.set(Array("risk-group=eth0=duct7,eth10=b,x=y=c".utf8))
+    for (port, group) in [("eth0", "duct7"), ("eth1", ""), ("eth10", "b"), ("x=y", "c"), ("x", "")] {
+      #expect(settings.riskGroup(of: port) == Array(group.utf8), "\(port)")
+    }
   }
 
   @Test func `A value longer than 255 bytes is refused`() {
