@@ -215,7 +215,7 @@ public struct Forger {
     case 5:
       bytes =
         DetourPart(
-          isFirst: choices.u8() & 1 == 1,
+          replacesSteps: choices.u8() & 1 == 1, replacesHeads: choices.u8() & 1 == 1,
           heads: (0..<choices.below(8)).map { _ in
             DetourHead(
               egress: choices.u16() & 7, onward: choices.u16() & 7, first: choices.u16() & 7, label: choices.u16(),

@@ -40,8 +40,7 @@ final class AuthorityState {
   /// Successors' shares that hops have not been given yet, and when to try.
   var shares: [UInt32: [SuccessorShare]] = [:]
   var sharesDue = Instant.never
-  /// Nodes whose detours are others than those they were given last.
-  private var detoursWanted: Set<UInt32> = []
+  var detours = DetourInstallation()
   /// When detours that no path needs any more are given up.
   var detoursAge = Instant.zero
   /// Links and nodes that lose frames silently.
@@ -107,17 +106,6 @@ final class AuthorityState {
     if alternatesAreWanted.insert(number).inserted { alternatesWanted.append(number) }
   }
 
-  func wantDetours(_ number: UInt32, at now: Instant) {
-    detoursWanted.insert(number)
-    sharesDue = min(sharesDue, now + AuthorityState.sharesDelay)
-  }
-
-  func takeDetoursWanted() -> [UInt32] {
-    let taken = detoursWanted.sorted()
-    detoursWanted = []
-    return taken
-  }
-
   /// The next `count` of them, those wanted first in front.
   func takeWanted(_ count: Int) -> ArraySlice<UInt32> {
     let taken = alternatesWanted.prefix(count)
@@ -152,7 +140,7 @@ final class AuthorityState {
     }
     admissions[channel.number] = nil
     shares[channel.number] = nil
-    detoursWanted.remove(channel.number)
+    detours.remove(channel.number)
     challenged.removeAll { $0 == channel.number }
     advertisers.removeAll { $0 == channel.number }
     // Nothing that was to go through it may go through the next one's.
@@ -171,7 +159,7 @@ final class AuthorityState {
 
   var nextDeadline: Instant? {
     var deadline: Instant? = min(min(recomputeDue, renewalDue), min(min(advertisersDue, alternatesDue), sharesDue))
-    deadline = earlier(deadline, min(min(orphansDue, tellingDue), faults.nextDeadline))
+    deadline = earlier(deadline, min(min(orphansDue, tellingDue), min(faults.nextDeadline, detours.due)))
     for number in challenged {
       for attempt in admissions[number]?.attempts ?? [] { deadline = earlier(deadline, attempt.due) }
     }

@@ -170,6 +170,8 @@ struct NodeCounters {
   var detoured: UInt64 = 0
   var labelsRefused: UInt64 = 0
   var detoursOverLimit: UInt64 = 0
+  /// MA: times that heads were given out before all steps were acknowledged.
+  var headsEarly: UInt64 = 0
   var delivered: UInt64 = 0
   var outputOverflow: UInt64 = 0
   var poolEmpty: UInt64 = 0

@@ -86,6 +86,7 @@ extension Node {
     }
     layAlternates(at: now)
     tendFaults(at: now)
+    layDetours(at: now)
     sendShares(at: now)
     tellReached(at: now)
   }
@@ -270,7 +271,7 @@ extension Node {
     sendWelcome(on: channel)
     scheduleRenewal(admission, at: now)
     markStale(through: channel, admission)
-    authority.wantDetours(channel.number, at: now)
+    authority.detours.want(channel.number, at: now)
     scheduleRecompute(at: now)
     if descriptor.index(of: channel.peer) != nil {
       tellAllMembers(channel, admission)

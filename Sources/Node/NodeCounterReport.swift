@@ -42,6 +42,7 @@ extension Node {
       json.field("detoured", counters.detoured)
       json.field("labelsRefused", counters.labelsRefused)
       json.field("detoursOverLimit", counters.detoursOverLimit)
+      json.field("headsEarly", counters.headsEarly)
       json.field("outputOverflow", counters.outputOverflow)
       json.field("poolEmpty", counters.poolEmpty)
       json.field("poolFree", pool.freeCount)
@@ -75,6 +76,7 @@ extension Node {
       json.field("sessionsRenewed", counters.sessionsRenewed)
       json.field("routesKnown", relay.routeCount)
       json.field("routesEvicted", relay.routesEvicted)
+      json.field("routesForgotten", relay.routesForgotten)
       json.key("link")
       json.object { json in
         for reason in NeighbourRefusal.allCases { json.field(reason.name, neighbour.counters[reason]) }

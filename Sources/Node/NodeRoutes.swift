@@ -19,7 +19,7 @@ extension Node {
 
   /// An MA has alternates, detours or shares to compute or to give.
   public var owesAlternates: Bool {
-    authority.map { $0.alternatesDue != .never || $0.sharesDue != .never } ?? false
+    authority.map { $0.alternatesDue != .never || $0.sharesDue != .never || $0.detours.due != .never } ?? false
   }
 
   /// Chunks wait that would be sent now if there were buffers.
@@ -90,20 +90,12 @@ extension Node {
     }
     for id in authority.graph.nextDetours(budget: AuthorityState.detoursBudget) {
       if id == identity.id {
-        install(authority.graph.detours(of: id), at: now)
+        authority.detours.wantOwn(at: now)
       } else if let number = authority.byID[id] {
-        authority.wantDetours(number, at: now)
+        authority.detours.want(number, at: now)
       }
     }
     if authority.graph.hasPendingDetours { authority.alternatesDue = now + AuthorityState.alternatesPace }
-  }
-
-  /// An MA's own part in the detours it lays.
-  private mutating func install(_ table: DetourTable, at now: Instant) {
-    guard let own = authorityIndex else { return }
-    let mine = detours[own] ?? Detours()
-    detours[own] = mine
-    _ = mine.install(DetourPart(isFirst: true, heads: table.heads, steps: table.steps), at: now)
   }
 
   private mutating func layWay(_ channel: Channel, _ admission: Admission, place: Int, at now: Instant) {
@@ -199,11 +191,10 @@ extension Node {
     }
   }
 
-  /// Gives nodes their detours, and hops the shares that they have not got yet, as their streams have room.
+  /// Gives hops the shares that they have not got yet, as their streams have room.
   mutating func sendShares(at now: Instant) {
     guard let authority, now >= authority.sharesDue else { return }
     authority.sharesDue = .never
-    for number in authority.takeDetoursWanted() { sendDetours(channels[Int(number)], at: now) }
     var numbers: [UInt32] = []
     for (number, _) in authority.shares { numbers.append(number) }
     numbers.sort()
@@ -222,26 +213,6 @@ extension Node {
       if !rest.isEmpty { authority.sharesDue = now + AuthorityState.retryDelay }
       pump(channel, at: now)
     }
-  }
-
-  /// All of a node's detours, as one after the other.
-  private mutating func sendDetours(_ channel: Channel, at now: Instant) {
-    guard let authority, channel.session != nil else { return }
-    let table = authority.graph.detours(of: channel.peer)
-    var from = 0
-    repeat {
-      let end = min(table.steps.count, from + DetourPart.stepsAtOnce)
-      let part = DetourPart(
-        isFirst: from == 0, heads: from == 0 ? table.heads : [], steps: Array(table.steps[from..<end]))
-      guard channel.stream.send(part.encode()) else {
-        // Begun anew when there is room.
-        authority.wantDetours(channel.number, at: now)
-        authority.sharesDue = now + AuthorityState.retryDelay
-        return
-      }
-      from = end
-    } while from < table.steps.count
-    pump(channel, at: now)
   }
 
   func onionKey(_ id: ComponentID, _ authority: AuthorityState) -> Bytes32? {

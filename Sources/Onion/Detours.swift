@@ -63,7 +63,7 @@ public final class Detours {
     var ends: Instant
   }
 
-  private var heads: [UInt32: DetourHead] = [:]
+  private(set) var heads: [UInt32: DetourHead] = [:]
   private var steps: [UInt32: Step] = [:]
   private var shares: [UInt32: SuccessorShare] = [:]
   /// Routes in the order their shares came, from `firstShare` on.
@@ -82,8 +82,8 @@ public final class Detours {
 
   /// Takes a part of the table in; false when it is too large, and what was beyond the limit is left out.
   public func install(_ part: DetourPart, at now: Instant) -> Bool {
-    if part.isFirst {
-      heads = [:]
+    if part.replacesHeads { heads = [:] }
+    if part.replacesSteps {
       var kept: [UInt32: Step] = [:]
       for (key, old) in steps where old.ends > now {
         kept[key] = Step(step: old.step, ends: min(old.ends, now + Detours.grace))

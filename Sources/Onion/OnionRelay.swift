@@ -6,7 +6,7 @@ import Crypto
 
 /// Why a frame was refused at this hop.
 public enum OnionRefusal: UInt8, Sendable, CaseIterable {
-  case short, unknownClass, noKey, wrongMAC, replayed
+  case short, unknownClass, noKey, wrongMAC, replayed, noPlace
 
   /// As `lifeline ctl` shows it.
   public var name: StaticString {
@@ -16,6 +16,7 @@ public enum OnionRefusal: UInt8, Sendable, CaseIterable {
     case .noKey: "noKey"
     case .wrongMAC: "wrongMac"
     case .replayed: "replayed"
+    case .noPlace: "noPlace"
     }
   }
 }
@@ -59,7 +60,7 @@ public struct OnionRelay: ~Copyable {
   private var slots = InlineArray<16, Slot>(repeating: Slot())
   var table: RouteTable
   private var cache = StreamCache()
-  private var refusals = InlineArray<5, UInt64>(repeating: 0)
+  private var refusals = InlineArray<6, UInt64>(repeating: 0)
   /// When a key or routes under one are to be forgotten; `never` when there are none.
   public private(set) var nextDeadline = Instant.never
 
@@ -75,6 +76,7 @@ public struct OnionRelay: ~Copyable {
 
   public var routeCount: Int { table.count }
   public var routesEvicted: UInt64 { table.evicted }
+  public var routesForgotten: UInt64 { table.forgotten }
   /// Frames refused, by `OnionRefusal`.
   public var refused: [UInt64] { refusals.indices.map { refusals[$0] } }
 
@@ -170,27 +172,27 @@ public struct OnionRelay: ~Copyable {
   ) -> OnionVerdict {
     let slot = slots[onionClass.authority]
     guard let current = slot.current else { return refuse(.noKey) }
-    if let egress = tryKey(current, slot.generation, p, size, route, counter, mac, ingress, onionClass, now) {
-      return verdict(egress, onionClass, route)
+    if let verdict = tryKey(current, slot.generation, p, size, route, counter, mac, ingress, onionClass, now) {
+      return verdict
     }
     if let next = slot.next,
-      let egress = tryKey(next, slot.generation &+ 1, p, size, route, counter, mac, ingress, onionClass, now)
+      let verdict = tryKey(next, slot.generation &+ 1, p, size, route, counter, mac, ingress, onionClass, now)
     {
-      return verdict(egress, onionClass, route)
+      return verdict
     }
     if let previous = slot.previous, now < slot.previousEnds,
-      let egress = tryKey(previous, slot.generation &- 1, p, size, route, counter, mac, ingress, onionClass, now)
+      let verdict = tryKey(previous, slot.generation &- 1, p, size, route, counter, mac, ingress, onionClass, now)
     {
-      return verdict(egress, onionClass, route)
+      return verdict
     }
     return refuse(.wrongMAC)
   }
 
-  /// Derives the hop's share in the route and checks; remembers it only when the frame is authentic.
+  /// Derives the hop's share in the route and checks; remembers it only when the frame is authentic. Nil when it is not.
   private mutating func tryKey(
     _ key: Bytes32, _ generation: UInt16, _ p: UnsafeMutablePointer<UInt8>, _ size: OnionSize, _ route: UInt32,
     _ counter: UInt32, _ mac: UInt64, _ ingress: UInt16, _ onionClass: OnionClass, _ now: Instant
-  ) -> UInt16? {
+  ) -> OnionVerdict? {
     guard counter != 0 else { return nil }
     let entryKey = OnionKeys.entry(key, route)
     let stream = cache.singleStream(entryKey, size: size, counter: counter)
@@ -198,12 +200,14 @@ public struct OnionRelay: ~Copyable {
     let egress = hiddenEgress(p, stream) ^ pad
     let macKey = OnionKeys.mac(key, route, ingress: ingress, egress: egress)
     guard onionMAC(p, size: size, key: macKey) == mac else { return nil }
-    let index = table.insert(
-      route: route, authority: onionClass.authority, keyGeneration: generation, size: size, entryKey: entryKey,
-      macKey: macKey, egressPad: pad, ingress: ingress, egress: egress, at: now)
+    guard
+      let index = table.insert(
+        route: route, authority: onionClass.authority, keyGeneration: generation, size: size, entryKey: entryKey,
+        macKey: macKey, egressPad: pad, ingress: ingress, egress: egress, at: now)
+    else { return refuse(.noPlace) }
     _ = table.record(index).pointee.window.accept(UInt64(counter))
     takeOff(p, size: size, stream: stream)
-    return egress
+    return verdict(egress, onionClass, route)
   }
 
   @inline(__always)

@@ -2,10 +2,10 @@
 //
 // Open addressing over a power of two. An honest MA's R are a counter behind a bijection, scattered as if at random
 // (decision 0003); a secret seed keeps one that is not honest from aiming its routes at another's places. Records are
-// raw memory, so that the packet path touches neither reference counts nor copies. At the limit one of the sixteen
-// places a route may take is cleared: the least recently used one of the same MA, so that an MA with many routes
-// displaces its own, or else the least recently used of all. The replay window goes with it, which an insider on the
-// same link could use to repeat a route's frames once (counted).
+// raw memory, so that the packet path touches neither reference counts nor copies. A small table keeps every route; a
+// large one first forgets those that are idle, and grows only for routes in use. At the limit an MA with more than its
+// share of the table gives way, to others as to itself: so routes in use are not displaced by a flood. With a route goes
+// its replay window, which an insider on the same link could use to repeat the route's frames once (counted).
 
 import Core
 
@@ -33,8 +33,15 @@ public struct RouteTable: ~Copyable {
     var authority: Int { Int(truncatingIfNeeded: identity >> 32 & 15) }
   }
 
-  /// 4,096 records × 240 B = 960 KiB at the most; half of it is filled before the table grows.
-  public static let defaultLimit = 4_096
+  /// 32,768 records × 240 B = 7.5 MiB at the most; half of it is filled before the table grows. A chokepoint of 1,000
+  /// components and 3 MAs has 12,000 routes in use (docs/decisions/0058).
+  public static let defaultLimit = 32_768
+  /// Up to 4,096 records, 960 KiB, nothing is forgotten for being idle.
+  static let patientCapacity = 4_096
+  /// Routes in use are used within this time: every way that carries anything has an LSA and its answer in 30 s.
+  static let idleTime = Duration.seconds(120)
+  /// Between two looks for idle routes.
+  static let lookPace = Duration.seconds(1)
   /// Places a route may stand in.
   static let probes = 16
   static let firstCapacity = 64
@@ -44,8 +51,13 @@ public struct RouteTable: ~Copyable {
   private(set) var capacity: Int
   private var records: UnsafeMutablePointer<Record>
   public private(set) var count = 0
+  /// Of `count`, by MA.
+  private var counts = InlineArray<16, Int>(repeating: 0)
   /// Routes that had to go for others.
   public private(set) var evicted: UInt64 = 0
+  /// Routes that were idle when the table would have grown.
+  public private(set) var forgotten: UInt64 = 0
+  private var nextLook = Instant.zero
 
   /// `limit` is rounded up to a power of two, at least 64. `seed` is secret and random.
   public init(limit: Int, seed: UInt32) {
@@ -94,18 +106,21 @@ public struct RouteTable: ~Copyable {
     return nil
   }
 
-  /// Makes the record of a route, in the place of an older one of the same name if there is one.
+  /// Makes the record of a route, in the place of an older one of the same name if there is one. Nil when its MA has more
+  /// than its share and all places are in use by others.
   mutating func insert(
     route: UInt32, authority: Int, keyGeneration: UInt16, size: OnionSize, entryKey: Bytes32, macKey: Bytes16,
     egressPad: UInt16, ingress: UInt16, egress: UInt16, at now: Instant
-  ) -> Int {
+  ) -> Int? {
     let identity = RouteTable.identity(route, authority)
     let index: Int
     if let existing = find(route: route, authority: authority) {
       index = existing
     } else {
-      index = takePlace(identity)
+      guard let place = takePlace(identity, at: now) else { return nil }
+      index = place
       count += 1
+      counts[authority & 15] += 1
     }
     records[index] = Record(
       identity: identity, keyGeneration: keyGeneration, sizeCode: size.code, ingress: ingress, egress: egress,
@@ -114,17 +129,40 @@ public struct RouteTable: ~Copyable {
   }
 
   /// A free place, if need be in a larger table or by giving up another route.
-  private mutating func takePlace(_ identity: UInt64) -> Int {
-    if count * 2 >= capacity, capacity < limit { grow() }
+  private mutating func takePlace(_ identity: UInt64, at now: Instant) -> Int? {
+    if count * 2 >= capacity {
+      forgetIdle(at: now)
+      if count * 2 >= capacity, capacity < limit { grow() }
+    }
     if let free = freePlace(identity) { return free }
     if capacity < limit {
       grow()
       if let free = freePlace(identity) { return free }
     }
-    let index = placeToClear(identity)
-    count -= 1
+    guard let index = placeToClear(identity, at: now) else { return nil }
+    clear(index)
     evicted &+= 1
     return index
+  }
+
+  private mutating func clear(_ index: Int) {
+    counts[records[index].authority] -= 1
+    count -= 1
+    records[index] = Record()
+  }
+
+  /// In a table that is large already, routes that nobody has used for a while.
+  private mutating func forgetIdle(at now: Instant) {
+    guard capacity >= RouteTable.patientCapacity, now >= nextLook else { return }
+    nextLook = now + RouteTable.lookPace
+    for i in 0..<capacity where records[i].identity != 0 && isIdle(i, at: now) {
+      clear(i)
+      forgotten &+= 1
+    }
+  }
+
+  private func isIdle(_ index: Int, at now: Instant) -> Bool {
+    records[index].lastUsed &+ UInt64(RouteTable.idleTime.nanoseconds) < now.nanoseconds
   }
 
   private func freePlace(_ identity: UInt64) -> Int? {
@@ -133,18 +171,36 @@ public struct RouteTable: ~Copyable {
     return nil
   }
 
-  private func placeToClear(_ identity: UInt64) -> Int {
-    let home = home(identity)
+  /// Routes that one MA may have at the limit before it gives way to others: half the table, divided by the MAs in it.
+  private var share: Int {
+    var present = 0
+    for i in counts.indices where counts[i] > 0 { present += 1 }
+    return limit / 2 / max(present, 1)
+  }
+
+  /// Among the places of a route the least recently used one of an MA above its share (its own first, if that is above
+  /// its share), else of its own MA, else of all; for an MA above its share only an idle one.
+  private func placeToClear(_ identity: UInt64, at now: Instant) -> Int? {
+    let (home, share) = (home(identity), share)
+    let own = Int(truncatingIfNeeded: identity >> 32 & 15)
+    let isGreedy = counts[own] > share
     var oldest = place(home, 0)
     var ownOldest: Int?
+    var greedyOldest: Int?
     for step in 0..<RouteTable.probes {
       let i = place(home, step)
       if records[i].lastUsed < records[oldest].lastUsed { oldest = i }
-      guard records[i].identity >> 32 == identity >> 32 else { continue }
-      if let own = ownOldest, records[own].lastUsed <= records[i].lastUsed { continue }
-      ownOldest = i
+      if records[i].authority == own, records[i].lastUsed < ownOldest.map({ records[$0].lastUsed }) ?? .max {
+        ownOldest = i
+      }
+      if counts[records[i].authority] > share,
+        records[i].lastUsed < greedyOldest.map({ records[$0].lastUsed }) ?? .max
+      {
+        greedyOldest = i
+      }
     }
-    return ownOldest ?? oldest
+    if isGreedy { return ownOldest ?? greedyOldest ?? (isIdle(oldest, at: now) ? oldest : nil) }
+    return greedyOldest ?? ownOldest ?? oldest
   }
 
   /// Doubles the table; records that find no place in the larger one either are dropped and counted.
@@ -155,11 +211,13 @@ public struct RouteTable: ~Copyable {
     records = .allocate(capacity: capacity)
     records.initialize(repeating: Record(), count: capacity)
     count = 0
+    counts = InlineArray(repeating: 0)
     for i in 0..<oldCapacity where old[i].identity != 0 {
       if let place = freePlace(old[i].identity) {
         records[place] = old[i]
         records[place].streamCount = 0
         count += 1
+        counts[old[i].authority] += 1
       } else {
         evicted &+= 1
       }
@@ -175,8 +233,7 @@ public struct RouteTable: ~Copyable {
   mutating func removeAll(authority: Int, olderThan generation: UInt16? = nil) {
     for i in 0..<capacity where records[i].identity != 0 && records[i].authority == authority & 15 {
       if let generation, records[i].keyGeneration &- generation <= 1 { continue }
-      records[i] = Record()
-      count -= 1
+      clear(i)
     }
   }
 }

@@ -84,6 +84,15 @@ public struct ControlStream {
     return true
   }
 
+  /// Behind the last message given to `send`; see `isDelivered`.
+  public var mark: UInt32 { nextNumber }
+
+  /// Whether everything sent before `mark` was read is acknowledged.
+  public func isDelivered(before mark: UInt32) -> Bool {
+    let oldest = underWay.first?.number ?? waiting.first?.number ?? nextNumber
+    return oldest &- mark < 1 << 31
+  }
+
   /// What is due now; nil when nothing is.
   public mutating func nextSend(at now: Instant) -> ControlStreamSend? {
     if acknowledgementIsDue {

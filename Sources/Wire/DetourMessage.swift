@@ -49,13 +49,15 @@ public struct DetourPart: Equatable {
   /// Entries of one message: the longest has 1,024 heads and 2,048 steps, 26,629 bytes.
   public static let stepsAtOnce = 2_048
 
-  /// The first part: what there was before is replaced.
-  public var isFirst: Bool
+  /// Of steps, and of heads, this is the first part: what there was of them before is replaced.
+  public var replacesSteps: Bool
+  public var replacesHeads: Bool
   public var heads: [DetourHead]
   public var steps: [DetourStep]
 
-  public init(isFirst: Bool, heads: [DetourHead], steps: [DetourStep]) {
-    self.isFirst = isFirst
+  public init(replacesSteps: Bool, replacesHeads: Bool, heads: [DetourHead] = [], steps: [DetourStep] = []) {
+    self.replacesSteps = replacesSteps
+    self.replacesHeads = replacesHeads
     self.heads = heads
     self.steps = steps
   }
@@ -64,8 +66,9 @@ public struct DetourPart: Equatable {
   public init(decoding bytes: Span<UInt8>) throws(WireError) {
     var reader = ByteReader(bytes)
     let flags = try reader.u8()
-    guard flags <= 1 else { throw .invalid(field: StaticFieldName("detours flags")) }
-    isFirst = flags == 1
+    guard flags <= 3 else { throw .invalid(field: StaticFieldName("detours flags")) }
+    replacesSteps = flags & 1 != 0
+    replacesHeads = flags & 2 != 0
     let headCount = Int(try reader.u16())
     let stepCount = Int(try reader.u16())
     heads = []
@@ -89,7 +92,7 @@ public struct DetourPart: Equatable {
   public func encode() -> [UInt8] {
     var writer = ByteWriter(reserving: 6 + heads.count * 10 + steps.count * 8)
     writer.u8(ControlType.detours.rawValue)
-    writer.u8(isFirst ? 1 : 0)
+    writer.u8((replacesSteps ? 1 : 0) | (replacesHeads ? 2 : 0))
     writer.u16(UInt16(truncatingIfNeeded: heads.count))
     writer.u16(UInt16(truncatingIfNeeded: steps.count))
     for head in heads {

@@ -35,22 +35,30 @@ struct RouteTableModel {
     }
   }
 
-  mutating func insert(_ entry: Entry, home: (UInt64) -> Int) {
+  /// Nothing is idle in these tests. False when the route has no place.
+  mutating func insert(_ entry: Entry, home: (UInt64) -> Int) -> Bool {
     let at = home(entry.identity)
     if let known = window(at).first(where: { places[$0]?.identity == entry.identity }) {
       places[known] = entry
-      return
+      return true
     }
     if places.count * 2 >= capacity, capacity < limit { grow(home) }
     if window(at).allSatisfy({ places[$0] != nil }), capacity < limit { grow(home) }
     if let free = window(at).first(where: { places[$0] == nil }) {
       places[free] = entry
-      return
+      return true
     }
-    let candidates = window(at).filter { places[$0]!.identity >> 32 == entry.identity >> 32 }
-    let victim = (candidates.isEmpty ? window(at) : candidates).min { places[$0]!.lastUsed < places[$1]!.lastUsed }!
-    places[victim] = entry
+    func authority(_ entry: Entry) -> UInt64 { entry.identity >> 32 & 15 }
+    let counts = Dictionary(grouping: places.values, by: authority).mapValues(\.count)
+    let share = limit / 2 / max(counts.count, 1)
+    func isGreedy(_ entry: Entry) -> Bool { counts[authority(entry), default: 0] > share }
+    let own = window(at).filter { authority(places[$0]!) == authority(entry) }
+    let greedy = window(at).filter { isGreedy(places[$0]!) }
+    let candidates = isGreedy(entry) ? [own, greedy] : [greedy, own, window(at)]
+    guard let crowd = candidates.first(where: { !$0.isEmpty }) else { return false }
+    places[crowd.min { places[$0]!.lastUsed < places[$1]!.lastUsed }!] = entry
     evicted += 1
+    return true
   }
 }
 
@@ -99,11 +107,13 @@ struct RouteTableModel {
           let index = table.insert(
             route: route, authority: authority, keyGeneration: 0, size: OnionSize(code: 0), entryKey: Bytes32(),
             macKey: Bytes16(), egressPad: 0, ingress: 1, egress: egress, at: now)
-          model.insert(
+          let hasPlace = model.insert(
             .init(identity: RouteTable.identity(route, authority), egress: egress, lastUsed: now.nanoseconds)
           ) { table.home($0) }
-          #expect(table.find(route: route, authority: authority) == index)
-          #expect(table.record(index).pointee.route == route && table.record(index).pointee.authority == authority)
+          #expect(table.find(route: route, authority: authority) == index && hasPlace == (index != nil))
+          if let index {
+            #expect(table.record(index).pointee.route == route && table.record(index).pointee.authority == authority)
+          }
         }
         if step % 16 == 0 || step > 2_950 {
           let agrees = same(table, model)
@@ -114,7 +124,7 @@ struct RouteTableModel {
     }
   }
 
-  @Test func `the limit is a power of two of at least 64, and the default costs less than 1 MiB`() {
+  @Test func `the limit is a power of two of at least 64, and the default costs less than 8 MiB`() {
     for (asked, given) in [(0, 64), (64, 64), (65, 128), (4_096, 4_096)] {
       var entropy = seeded(1)
       var table = RouteTable(limit: asked, seed: 1)
@@ -122,7 +132,63 @@ struct RouteTableModel {
       #expect(table.capacity == given && table.count <= given)
       #expect(table.count + Int(table.evicted) == given * 4)
     }
-    #expect(MemoryLayout<RouteTable.Record>.stride * RouteTable.defaultLimit <= 1 << 20)
+    #expect(MemoryLayout<RouteTable.Record>.stride * RouteTable.defaultLimit <= 8 << 20)
+    #expect(MemoryLayout<RouteTable.Record>.stride * RouteTable.patientCapacity <= 1 << 20)
+  }
+
+  /// A chokepoint before 1,000 components with 3 MAs: two ways, there and back, for each of both.
+  @Test func `12,000 routes in use keep their places while others come and go`() {
+    var entropy = seeded(7)
+    var table = RouteTable(limit: RouteTable.defaultLimit, seed: entropy.u32())
+    let live = (0..<12_000).map { (entropy.u32(), $0 % 3) }
+    // Ten rounds of 30 s, in each of which every route is used, and 2,000 others are once: laid, and laid anew.
+    for round in 0..<10 {
+      let now = Instant(nanoseconds: 1 + UInt64(round) * 30_000_000_000)
+      for (route, authority) in live {
+        if round == 0 {
+          insert(&table, route, authority, at: now)
+        } else if let index = table.find(route: route, authority: authority) {
+          table.record(index).pointee.lastUsed = now.nanoseconds
+        }
+      }
+      for _ in 0..<2_000 { insert(&table, entropy.u32(), Int(entropy.below(3)), at: now) }
+    }
+    #expect(live.allSatisfy { table.find(route: $0.0, authority: $0.1) != nil })
+    #expect(table.evicted == 0 && table.forgotten > 0)
+    #expect(table.capacity == RouteTable.defaultLimit)
+  }
+
+  @Test func `one MA's flood of routes displaces none of another's that is in use`() {
+    var entropy = seeded(8)
+    var table = RouteTable(limit: 4_096, seed: entropy.u32())
+    let live = (0..<1_200).map { (entropy.u32(), $0 % 2) }
+    for (route, authority) in live { insert(&table, route, authority, at: Instant(nanoseconds: 1)) }
+    var churned = 0
+    for i in 0..<UInt64(100_000) {
+      let now = Instant(nanoseconds: 2 + i * 1_000_000)
+      insert(&table, entropy.u32(), 2, at: now)
+      // The others' routes are used, and now and then laid anew.
+      let (route, authority) = live[Int(entropy.below(1_200))]
+      if let index = table.find(route: route, authority: authority) {
+        table.record(index).pointee.lastUsed = now.nanoseconds
+      }
+      if i % 1_000 == 0 {
+        churned += 1
+        #expect(insert(&table, entropy.u32(), 0, at: now) != nil)
+      }
+    }
+    #expect(live.allSatisfy { table.find(route: $0.0, authority: $0.1) != nil })
+    #expect(churned == 100 && table.evicted > 90_000)
+  }
+
+  @Test func `a small table forgets nothing for being idle`() {
+    var entropy = seeded(9)
+    var table = RouteTable(limit: RouteTable.defaultLimit, seed: entropy.u32())
+    for i in 0..<UInt64(2_000) { insert(&table, entropy.u32(), 0, at: Instant(nanoseconds: 1 + i * 1_000_000_000)) }
+    #expect(table.count == 2_000 && table.forgotten == 0 && table.evicted == 0 && table.capacity == 4_096)
+    // Where it would grow beyond, the idle ones go, and it does not.
+    for i in 0..<UInt64(200) { insert(&table, entropy.u32(), 0, at: Instant(nanoseconds: (2_001 + i) * 1_000_000_000)) }
+    #expect(table.forgotten > 1_800 && table.capacity == 4_096)
   }
 
   @Test func `routes in sequence and routes a kilo apart fill the table as well as random ones`() {
@@ -152,9 +218,12 @@ struct RouteTableModel {
     #expect(hit.evicted > 150 && other.evicted == 0)
   }
 
-  private func insert(_ table: inout RouteTable, _ route: UInt32) {
-    _ = table.insert(
-      route: route, authority: 0, keyGeneration: 0, size: OnionSize(code: 0), entryKey: Bytes32(), macKey: Bytes16(),
-      egressPad: 0, ingress: 0, egress: 0, at: start)
+  @discardableResult
+  private func insert(
+    _ table: inout RouteTable, _ route: UInt32, _ authority: Int = 0, at now: Instant = start
+  ) -> Int? {
+    table.insert(
+      route: route, authority: authority, keyGeneration: 0, size: OnionSize(code: 0), entryKey: Bytes32(),
+      macKey: Bytes16(), egressPad: 0, ingress: 0, egress: 0, at: now)
   }
 }
