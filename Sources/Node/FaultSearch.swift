@@ -38,6 +38,9 @@ struct FaultSearch {
   static let askingLimit = 3
   /// Frames that must agree on a place.
   static let agreement = 3
+  /// One for a source that came to nothing is made again so often, so long after.
+  static let repeats = 2
+  static let repeatAfter = Duration.seconds(2)
 
   let purpose: Purpose
   /// From this MA on, in the direction of the frames; the last link may end at this MA again.
@@ -45,7 +48,9 @@ struct FaultSearch {
   let builder: OnionBuilder
   let frameSize: Int
   let traffic: FrameClass
-  let began: Instant
+  /// When the first of its frames was sent, those that were lost before it included.
+  var since: Instant
+  var repeatsLeft: Int
   /// Of the frames that are asked for, 8 at most.
   var counters: [UInt32]
   var sent = 0
@@ -57,14 +62,15 @@ struct FaultSearch {
 
   init(
     _ purpose: Purpose, path: [TopologyLink], builder: OnionBuilder, frameSize: Int, traffic: FrameClass,
-    lost: [UInt32] = [], at now: Instant
+    lost: [UInt32] = [], repeats: Int = 0, at now: Instant
   ) {
     self.purpose = purpose
     self.path = path
     self.builder = builder
     self.frameSize = frameSize
     self.traffic = traffic
-    began = now
+    since = now
+    repeatsLeft = repeats
     counters = lost
     passages = Array(repeating: nil, count: path.count)
     due = now
@@ -163,6 +169,8 @@ struct FaultSearches {
     let purpose: FaultSearch.Purpose
     let path: [TopologyLink]
     let traffic: FrameClass
+    var repeatsLeft = 0
+    var notBefore = Instant.zero
   }
 
   var running: [FaultSearch] = []
@@ -197,7 +205,9 @@ struct FaultSearches {
     var deadline = Instant.never
     for search in running { deadline = min(deadline, search.due) }
     for entry in condemned { deadline = min(deadline, entry.due) }
-    if !waiting.isEmpty, running.count < FaultSearches.limit { deadline = .zero }
+    if running.count < FaultSearches.limit {
+      for trial in waiting { deadline = min(deadline, trial.notBefore) }
+    }
     return deadline
   }
 }

@@ -58,7 +58,10 @@ extension Node {
     }
     var search = FaultSearch(
       purpose, path: path.links, builder: way.builder, frameSize: way.frameSize, traffic: way.probing.traffic,
-      lost: lost, at: now)
+      lost: lost, repeats: FaultSearch.repeats, at: now)
+    if !lost.isEmpty {
+      search.since = now - max(WayProbing.pace, way.probing.roundTrip * 2) * Int64(WayProbing.lossLimit + 1)
+    }
     search.settling = max(search.settling, way.probing.roundTrip * 2)
     authority.faults.running.append(search)
     counters.searches &+= 1
@@ -108,8 +111,10 @@ extension Node {
       }
     }
     tendCondemned(at: now)
-    while authority.faults.running.count < FaultSearches.limit, !authority.faults.waiting.isEmpty {
-      begin(authority.faults.waiting.removeFirst(), at: now)
+    while authority.faults.running.count < FaultSearches.limit,
+      let next = authority.faults.waiting.firstIndex(where: { $0.notBefore <= now })
+    {
+      begin(authority.faults.waiting.remove(at: next), at: now)
     }
   }
 
@@ -174,7 +179,7 @@ extension Node {
       if authority.graph.frameSize(of: link) == nil { isWhole = false }
       guard link.to != identity.id else { continue }
       guard let number = authority.byID[link.to], channels[Int(number)].session != nil,
-        channels[Int(number)].sessionSince + .seconds(2) < search.began || channels[Int(number)].sessionSince == .zero
+        channels[Int(number)].sessionSince < search.since
       else {
         isWhole = false
         continue
@@ -191,7 +196,12 @@ extension Node {
     case .node(let n):
       condemn(n, of: search, at: now)
       condemn(n + 1, of: search, at: now)
-    case .unclear: counters.searchesVain &+= 1
+    case .unclear:
+      counters.searchesVain &+= 1
+      guard search.repeatsLeft > 0, !authority.faults.crossesCondemned(search.path) else { return }
+      wait(
+        for: search.path, search.traffic, search.purpose, repeats: search.repeatsLeft - 1,
+        notBefore: now + FaultSearch.repeatAfter)
     }
   }
 
@@ -214,15 +224,21 @@ extension Node {
     counters.searches &+= 1
     authority.faults.running.append(
       FaultSearch(
-        trial.purpose, path: trial.path, builder: builder, frameSize: frameSize, traffic: trial.traffic, at: now))
+        trial.purpose, path: trial.path, builder: builder, frameSize: frameSize, traffic: trial.traffic,
+        repeats: trial.repeatsLeft, at: now))
   }
 
-  private func wait(for path: [TopologyLink], _ traffic: FrameClass, _ purpose: FaultSearch.Purpose = .trial) {
+  private func wait(
+    for path: [TopologyLink], _ traffic: FrameClass, _ purpose: FaultSearch.Purpose = .trial, repeats: Int = 0,
+    notBefore: Instant = .zero
+  ) {
     guard let authority, path.count <= authority.size.entries, isSimple(path),
       !authority.faults.waiting.contains(where: { $0.path == path })
     else { return }
     guard authority.faults.waiting.count < FaultSearches.waitingLimit else { return }
-    authority.faults.waiting.append(FaultSearches.Trial(purpose: purpose, path: path, traffic: traffic))
+    authority.faults.waiting.append(
+      FaultSearches.Trial(
+        purpose: purpose, path: path, traffic: traffic, repeatsLeft: repeats, notBefore: notBefore))
   }
 
   /// No node twice; only the end may be this MA.

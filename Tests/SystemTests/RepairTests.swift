@@ -60,6 +60,31 @@ extension SystemTests {
       }
     }
 
+    @Test func `an authority names the node that swallows what it should pass on, and leads others' ways round it`()
+      throws
+    {
+      var options = LaboratoryOptions()
+      options.linkStyle = .wires
+      try withRunningNetwork(.ring(6), options: options) { laboratory, trial in
+        try laboratory.prepareWires()
+        try pause(1)
+        let authority = laboratory.authority
+        // Two links away, so that one node lies between.
+        let far = try #require(try laboratory.nodes.dropFirst().first { try authority.route(to: $0.name).count == 2 })
+        let victim = try authority.route(to: far.name)[0]
+        let number = try #require(laboratory.nodes.firstIndex { $0.name == victim })
+        try laboratory.cutSilently(node: number, losing: .payload)
+        let pings = try authority.ping(try trial.pair(of: far).four.description, count: 150, interval: 0.02)
+        #expect(pings.roundTrips.count == 150)
+        #expect(
+          authority.logTail(40).contains("\(victim) seems to drop what it should pass on"), "\(authority.logTail(40))")
+        for node in laboratory.nodes where node.name != victim && node.role != .authority {
+          #expect(try !authority.route(to: node.name).contains(victim), "\(node.name)")
+        }
+        #expect(try authority.control(["links"], json: true).output.contains("\"penalty\":20000"))
+      }
+    }
+
     @Test func `no link is called down while every core is busy and nodes are stopped for 35 ms`() throws {
       try withRunningNetwork(.ring(6)) { laboratory, _ in
         try pause(1)
