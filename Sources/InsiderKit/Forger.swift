@@ -192,7 +192,7 @@ public struct Forger {
   /// A control message, well formed or mutated.
   private func message(_ node: inout Node, _ choices: inout Choices) -> [UInt8] {
     var bytes: [UInt8]
-    switch choices.u8() % 9 {
+    switch choices.u8() % 11 {
     case 0, 1:
       var advertisement = node.ownAdvertisement()
       while choices.u8() & 1 == 1, advertisement.adjacencies.count < 24 {
@@ -229,6 +229,13 @@ public struct Forger {
     case 6:
       bytes = Present(certificate: choices.array(choices.below(260)), opening: choices.array(choices.below(99)))
         .encode()
+    case 7:
+      // Of a way of its own, and of none.
+      let own = node.uplinks.first?.channel.ways.main?.builder.route
+      bytes = SuspectNotice(route: choices.u8() & 1 == 0 ? own ?? 0 : choices.u32()).encode()
+    case 8:
+      let passages = (0..<1 + choices.below(8)).map { _ in Passage(rawValue: choices.u8() % 3) ?? .notSeen }
+      bytes = TraceAnswer(route: choices.u32(), passages: passages).encode()
     default: bytes = [choices.u8() & 31] + choices.array(choices.below(200))
     }
     if choices.u8() & 1 == 1 { bytes = choices.mutated(bytes, limit: 1_000) }

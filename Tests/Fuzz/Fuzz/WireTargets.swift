@@ -19,7 +19,7 @@ let wireTargets = [
 ]
 
 /// RELAY, ATTACH, TOWARD, what hands descriptors on, and every message of a session, chosen by the first byte.
-let messageKinds = 13
+let messageKinds = 16
 
 private func fuzzMessages(_ input: UnsafeBufferPointer<UInt8>) {
   guard let first = input.first else { return }
@@ -37,6 +37,9 @@ private func fuzzMessages(_ input: UnsafeBufferPointer<UInt8>) {
   case 9: fuzzStanding(bytes)
   case 10: fuzzDetours(bytes)
   case 11: fuzzShares(bytes)
+  case 12: fuzzSuspect(bytes)
+  case 13: fuzzTrace(bytes)
+  case 14: fuzzTraced(bytes)
   default: fuzzReturnRoute(bytes)
   }
 }
@@ -126,6 +129,24 @@ private func fuzzShares(_ bytes: [UInt8]) {
   let table = Detours()
   for _ in 0..<3 { table.install(shares) }
   require(table.shareCount <= min(shares.count, Detours.shareLimit), "shares are within limits")
+}
+
+@inline(never)
+private func fuzzSuspect(_ bytes: [UInt8]) {
+  guard let notice = try? SuspectNotice(decoding: bytes.span) else { return }
+  require(notice.encode().dropFirst().elementsEqual(bytes), "SUSPECT is kept")
+}
+
+@inline(never)
+private func fuzzTrace(_ bytes: [UInt8]) {
+  guard let request = try? TraceRequest(decoding: bytes.span) else { return }
+  require(request.encode().dropFirst().elementsEqual(bytes), "TRACE is kept")
+}
+
+@inline(never)
+private func fuzzTraced(_ bytes: [UInt8]) {
+  guard let answer = try? TraceAnswer(decoding: bytes.span) else { return }
+  require(answer.encode().dropFirst().elementsEqual(bytes), "TRACED is kept")
 }
 
 @inline(never)
