@@ -38,7 +38,7 @@ import LabKit
                                           flows lose; P per cent of the links fail at once: when all come again
                                           T here also: random:N,LINKS, star:N, star-of-rings:RxN, fat-tree:K, zoo:NAME
       simulate --schedules N [--seed S] [--nodes N] [--faults F] [--seconds V]
-               [--authorities M] [--workers W] [--keep-going]
+               [--authorities M] [--workers W] [--keep-going] [--talk]
                                           so many random schedules of faults, from seed S on, on all cores
       paths [--grid WxH] [--root corner|centre] [--random N,L] [--costs C] [--events N] [--seed S] [--check]
                                           what a link event costs an authority, and how it grows (--check: judged
