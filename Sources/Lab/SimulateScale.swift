@@ -60,7 +60,8 @@ struct Scale {
     show("recovery", recovering)
     let worst = gaps.max() ?? 0
     let lost = flows.reduce(0) { $0 + world.traffic.flows[$1].sent - world.traffic.flows[$1].arrivals.count }
-    print("  \(flows.count) flows of 200 packets a second from the MA, both copies counted once: \(lost) packets lost, longest gap \(text(worst)) ms")
+    print(
+      "  \(flows.count) flows of 200 packets a second from the MA: \(lost) packets lost, longest gap \(text(worst)) ms")
     figures.set("flow_lost", lost)
     figures.set("flow_worst_gap_ms", worst)
   }
