@@ -33,12 +33,14 @@ import LabKit
                                           random, mutated and forged frames on a port of a running node
       simulate [--topology T] [--nodes N] [--seed S] [--faults none|light|heavy] [--seconds V]
                [--authorities M] [--talk] [--events N] [--cut P] [--unprotected] [--json FILE]
+               [--check]
                                           a network in virtual time (no root, no binary): figures, and what oracles say
                                           N single links fail and come back: the MA's processor time for each, what
                                           flows lose; P per cent of the links fail at once: when all come again
+                                          (--check: a figure over its limit fails)
                                           T here also: random:N,LINKS, star:N, star-of-rings:RxN, fat-tree:K, zoo:NAME
       simulate --schedules N [--seed S] [--nodes N] [--faults F] [--seconds V]
-               [--authorities M] [--workers W] [--keep-going]
+               [--authorities M] [--workers W] [--keep-going] [--talk]
                                           so many random schedules of faults, from seed S on, on all cores
       paths [--grid WxH] [--root corner|centre] [--random N,L] [--costs C] [--events N] [--seed S] [--check]
                                           what a link event costs an authority, and how it grows (--check: judged

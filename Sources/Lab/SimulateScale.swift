@@ -30,6 +30,11 @@ struct Scale {
     generator = SplitMix64(state: seed &+ 77)
   }
 
+  /// Of the MA's processor time for a link event, and of a flow when a link falls silent, ms.
+  private static let medianLimit = 5.0
+  private static let worstLimit = 100.0
+  private static let gapLimit = 75.0
+
   // MARK: Single links
 
   /// Of one kind of event, ms.
@@ -59,8 +64,16 @@ struct Scale {
     show("failure", failing)
     show("recovery", recovering)
     let worst = gaps.max() ?? 0
+    for costs in [failing, recovering] {
+      let (median, most) = (at(0.5, costs.bestWays), at(1, costs.bestWays))
+      if median > Self.medianLimit { failures.append("best ways, median: \(text(median)) of \(Self.medianLimit) ms") }
+      if most > Self.worstLimit { failures.append("best ways, worst: \(text(most)) of \(Self.worstLimit) ms") }
+    }
+    // Silent links; a gap is seen from one packet to the next but one.
+    if worst > Self.gapLimit + 10 { failures.append("a flow stood still for \(text(worst)) ms") }
     let lost = flows.reduce(0) { $0 + world.traffic.flows[$1].sent - world.traffic.flows[$1].arrivals.count }
-    print("  \(flows.count) flows of 200 packets a second from the MA, both copies counted once: \(lost) packets lost, longest gap \(text(worst)) ms")
+    print(
+      "  \(flows.count) flows of 200 packets a second from the MA: \(lost) packets lost, longest gap \(text(worst)) ms")
     figures.set("flow_lost", lost)
     figures.set("flow_worst_gap_ms", worst)
   }

@@ -12,6 +12,8 @@ struct Schedules {
   let template: Schedule
   let workers: Int
   let keepsGoing: Bool
+  /// Shows what the nodes of a single schedule log.
+  let isTalkative: Bool
   private let arguments: [String]
 
   init(_ options: Options) throws {
@@ -27,6 +29,7 @@ struct Schedules {
     self.template = template
     workers = try whole(options, "workers", default: ProcessInfo.processInfo.activeProcessorCount)
     keepsGoing = options.flag("keep-going")
+    isTalkative = options.flag("talk")
     arguments = [
       "simulate", "--schedules", "\(count)", "--faults", template.load.rawValue, "--nodes",
       "\(template.nodeCount)", "--seconds", "\(seconds)", "--authorities", "\(template.authorityCount)",
@@ -34,6 +37,7 @@ struct Schedules {
   }
 
   func run() throws -> Int32 {
+    if isTalkative { return try work("0/1") }
     if let part = ProcessInfo.processInfo.environment["LIFELINE_SIMULATION_PART"] { return try work(part) }
     let started = ContinuousClock.now
     let crew = (0..<min(workers, count)).map { Worker(number: $0, of: min(workers, count)) }
@@ -94,7 +98,7 @@ struct Schedules {
       var schedule = template
       schedule.seed = first + UInt64(index)
       print("BEGIN \(schedule.seed)")
-      let outcome = try schedule.run()
+      let outcome = try schedule.run(isTalkative: isTalkative)
       if outcome.violations.isEmpty {
         print("DONE \(schedule.seed) \(outcome.frames) \(outcome.faults) \(String(outcome.digest, radix: 16))")
       } else {

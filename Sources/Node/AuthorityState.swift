@@ -34,6 +34,8 @@ final class AuthorityState {
   var recomputeDue = Instant.never
   /// When the next alternates are computed and laid; `never` when all are.
   var alternatesDue = Instant.never
+  /// Until then so many best ways are being laid that each chunk goes by one way only, the first time.
+  var hurriesUntil = Instant.zero
   /// Channels whose alternates are to be looked at.
   var alternatesWanted: [UInt32] = []
   private var alternatesAreWanted: Set<UInt32> = []
@@ -82,6 +84,9 @@ final class AuthorityState {
   static let alternatesAtOnce = 4
   static let alternatesPace = Duration.milliseconds(1)
   static let detoursBudget = 20_000
+  /// Best ways laid at once beyond which chunks go by one way, and for how long.
+  static let manyWays = 32
+  static let hurry = Duration.milliseconds(50)
   /// How often detours that no path needs are looked for.
   static let detoursPace = Duration.seconds(30)
 

@@ -24,10 +24,11 @@ extension Node {
           kind: SegmentKind.chunk, flags: isLast ? 1 : 0, word: number, payload: bytes, on: channel, attempt: attempt,
           at: now)
       case .acknowledgement(let next, let bitmap):
-        // Acknowledgements take the way the chunks take; a repeated chunk is acknowledged by the other way too.
+        // Acknowledgements take the way the chunks take. Of chunks that are repeated every second one is acknowledged by the
+        // other way: when all ways back are stale, the MA cannot give better ones before it knows that its window is free.
         sendSegment(
           kind: SegmentKind.acknowledgement, flags: 0, word: next, payload: bigEndian(bitmap), on: channel,
-          attempt: 1, at: now)
+          attempt: channel.stream.repetitions % 2 == 0 ? 1 : 2, at: now)
       }
     }
   }

@@ -246,16 +246,18 @@ extension Node {
     sealed.withUnsafeMutableBufferPointer {
       _ = session.seal($0.baseAddress!, count: SessionLayout.segment + payload.count, space: .control)
     }
-    sendSealed(sealed, on: channel, attempt: attempt, at: now)
+    sendSealed(sealed, on: channel, attempt: attempt, isChunk: kind == SegmentKind.chunk, at: now)
   }
 
-  private mutating func sendSealed(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
+  private mutating func sendSealed(
+    _ sealed: [UInt8], on channel: Channel, attempt: Int, isChunk: Bool, at now: Instant
+  ) {
     // A component's chunk goes by the route and by the tree in turn, and where the route is in doubt by the tree first.
     let main = channel.ways.main
     let isDoubtful = main?.isInDoubt(at: now) ?? false
     let isRoutesTurn = !channel.isUplink || (attempt % 2 == 1) != (isDoubtful && hasTree(channel))
     if isRoutesTurn, let main, isUp(main.egress) {
-      sendByWays(sealed, on: channel, at: now)
+      sendByWays(sealed, on: channel, isOnce: isChunk && attempt == 1 && isHurrying(channel, at: now), at: now)
       return
     }
     let peerIsAuthority = channel.isUplink
@@ -284,14 +286,19 @@ extension Node {
     channel.isUplink ? channel.peer : identity.id
   }
 
+  /// An MA that lays many best ways after one change: what is lost of them is sent again.
+  private func isHurrying(_ channel: Channel, at now: Instant) -> Bool {
+    !channel.isUplink && (authority.map { now < $0.hurriesUntil } ?? false)
+  }
+
   /// Commands are protected like sparse traffic: over two ways where there are two.
-  private mutating func sendByWays(_ sealed: [UInt8], on channel: Channel, at now: Instant) {
+  private mutating func sendByWays(_ sealed: [UInt8], on channel: Channel, isOnce: Bool, at now: Instant) {
     let onionClass = OnionClass(
       traffic: .control, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
     sealed.withUnsafeBufferPointer {
       guard let bytes = $0.baseAddress else { return }
       if let first = channel.ways.first { sendCopy(bytes, sealed.count, first, onionClass, at: now) }
-      if let second = channel.ways.second {
+      if !isOnce, let second = channel.ways.second {
         counters.twinsSent &+= 1
         sendCopy(bytes, sealed.count, second, onionClass, at: now)
       }

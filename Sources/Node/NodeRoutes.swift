@@ -44,6 +44,9 @@ extension Node {
       longest = max(longest, admission.path?.links.count ?? 0)
     }
     growTo(longest, at: now)
+    var stale = 0
+    for (_, admission) in authority.admissions where admission.laid.first?.isStale ?? false { stale += 1 }
+    if stale > AuthorityState.manyWays { authority.hurriesUntil = now + AuthorityState.hurry }
     // Near ones first: what is told to far ones travels over the nearer ones' links, not over their routes.
     for channel in channels where !channel.isUplink {
       guard let admission = authority.admissions[channel.number] else { continue }
@@ -68,6 +71,10 @@ extension Node {
   /// A slice of the alternates that are to be computed and laid, and when there are none left, of the detours.
   mutating func layAlternates(at now: Instant) {
     guard let authority, now >= authority.alternatesDue else { return }
+    if now < authority.hurriesUntil, hasUnsentChunks {
+      authority.alternatesDue = now + AuthorityState.alternatesPace
+      return
+    }
     authority.alternatesDue = .never
     for id in authority.graph.nextAlternates(budget: AuthorityState.alternatesBudget) {
       if let number = authority.byID[id] { authority.wantAlternates(number) }

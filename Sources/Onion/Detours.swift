@@ -136,7 +136,7 @@ extension OnionRelay {
   public func takeOffSuccessor(_ frame: borrowing PacketBuffer, size: OnionSize, share: SuccessorShare) {
     let counter = onionCounter(of: frame)
     let p = frame.bytes
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: size.streamStride) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: wholeBatches(size.streamStride)) {
       guard let stream = $0.baseAddress else { return }
       makeStreams(stream, size: size, from: counter, count: 1, key: share.entryKey)
       takeOff(p, size: size, stream: UnsafePointer(stream))

@@ -19,21 +19,26 @@ extension OnionSize {
   @inline(__always)
   var streamsAtOnce: Int { entries <= 16 ? 4 : entries == 32 ? 2 : 1 }
 
-  /// Bytes of `streamsAtOnce` streams: 512, 768, 768, 704.
+  /// Room for `streamsAtOnce` streams as they are made: 512, 768, 768, 768 bytes.
   @inline(__always)
-  var windowBytes: Int { streamStride * streamsAtOnce }
+  var windowBytes: Int { wholeBatches(streamStride * streamsAtOnce) }
 
   static let windowLimit = 768
 }
 
-/// Writes the key streams of `count` consecutive counters from `counter` on, each at a multiple of the stride.
+/// ChaCha20 works on four or eight blocks at once: three blocks left over cost more than four (704 bytes 497 ns, 768 399).
+@inline(__always)
+func wholeBatches(_ bytes: Int) -> Int { (bytes + 255) & ~255 }
+
+/// Writes the key streams of `count` consecutive counters from `counter` on, each at a multiple of the stride. There is
+/// room for whole batches.
 @inline(__always)
 func makeStreams(
   _ out: UnsafeMutablePointer<UInt8>, size: OnionSize, from counter: UInt32, count: Int, key: Bytes32
 ) {
   let blocks = UInt64(truncatingIfNeeded: size.streamStride >> 6)
   StreamCipher.keystream(
-    out, count: size.streamStride &* count, key: key, nonce: 0, fromBlock: UInt64(counter) &* blocks)
+    out, count: wholeBatches(size.streamStride &* count), key: key, nonce: 0, fromBlock: UInt64(counter) &* blocks)
 }
 
 /// SipHash-2-4 over the onion header, with the MAC field holding N and zeros meanwhile. Leaves that field changed.

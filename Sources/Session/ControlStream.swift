@@ -55,6 +55,8 @@ public struct ControlStream {
   private var acknowledgementIsDue = false
   /// Chunks that came since the last acknowledgement.
   private var unacknowledged = 0
+  /// Chunks in a row that had come before: what acknowledged them was lost, perhaps on its way back.
+  public private(set) var repetitions = 0
   private var arrived = BoundedQueue<[UInt8]>(limit: 64)
   /// Chunks refused: out of the window, or of a message that grew too long.
   public private(set) var refused: UInt64 = 0
@@ -185,7 +187,10 @@ public struct ControlStream {
     if ahead != 0 || isLast || !early.isEmpty || unacknowledged >= ControlStream.acknowledgedAtOnce {
       acknowledgementIsDue = true
     }
-    if ahead >= 1 << 31 { return }
+    if ahead >= 1 << 31 {
+      repetitions += 1
+      return
+    }
     guard ahead < UInt32(ControlStream.window), bytes.count <= ControlStream.chunkSize,
       arrived.count + ControlStream.window < arrived.limit
     else {
@@ -194,11 +199,15 @@ public struct ControlStream {
       return
     }
     if ahead > 0 {
-      if !early.contains(where: { $0.number == number }) {
+      if early.contains(where: { $0.number == number }) {
+        repetitions += 1
+      } else {
+        repetitions = 0
         early.append(Chunk(number: number, isLast: isLast, bytes: bytes))
       }
       return
     }
+    repetitions = 0
     take(isLast: isLast, bytes: bytes)
     var index = early.firstIndex(where: { $0.number == expected })
     while let i = index {

@@ -223,6 +223,21 @@ func isSilent(_ stream: inout ControlStream, at now: Instant) -> Bool { stream.n
     #expect(acknowledgement(&stream)?.next == 12)
   }
 
+  @Test func `chunks that come again are counted until one is new`() {
+    var stream = ControlStream()
+    stream.receiveChunk(number: 0, isLast: true, bytes: [1])
+    #expect(stream.repetitions == 0)
+    stream.receiveChunk(number: 0, isLast: true, bytes: [1])
+    stream.receiveChunk(number: 0, isLast: true, bytes: [1])
+    #expect(stream.repetitions == 2)
+    stream.receiveChunk(number: 2, isLast: true, bytes: [1])
+    #expect(stream.repetitions == 0)
+    stream.receiveChunk(number: 2, isLast: true, bytes: [1])
+    #expect(stream.repetitions == 1)
+    stream.receiveChunk(number: 1, isLast: true, bytes: [1])
+    #expect(stream.repetitions == 0)
+  }
+
   @Test func `an acknowledgement names what is next and what lies beyond it (section 6)`() throws {
     var stream = ControlStream()
     #expect(acknowledgement(&stream) == nil)

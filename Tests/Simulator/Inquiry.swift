@@ -22,6 +22,17 @@ extension World {
     return answer
   }
 
+  /// Prints what a node answers.
+  func tell(_ number: Int, _ requests: [String]...) {
+    for words in requests {
+      enter(nodes[number]) { node in
+        let request = ControlRequest(words: words.map { Array($0.utf8) }, attachment: [])
+        guard case .document(let bytes) = node.control(request, at: nodes[number].own(now)) else { return }
+        print("\(elapsed.microseconds) µs node \(number) \(words[0]): \(String(decoding: bytes, as: UTF8.self))")
+      }
+    }
+  }
+
   public func isReady(_ number: Int) -> Bool { nodes[number].running?.storage.pointee.isReady ?? false }
 
   /// Members that the first MA has a session with and a route to.

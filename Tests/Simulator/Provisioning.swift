@@ -71,6 +71,7 @@ extension World {
   public func set(_ assignment: String) throws {
     for box in nodes {
       var contents = try StoreContents(decoding: box.store)
+      contents.largerRoom = storeRoom
       try contents.settings.set(Array(assignment.utf8))
       box.store = try contents.encode()
     }

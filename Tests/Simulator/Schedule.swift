@@ -65,6 +65,10 @@ public struct Schedule: Sendable {
     world.run(until: World.beginning + length - .seconds(2))
     for flow in world.traffic.flows.indices { world.endFlow(flow) }
     let silent = world.unanswered(world.connected(from: world.authority), patience: .seconds(1))
+    if isTalkative {
+      for number in silent { world.tell(number, ["status"], ["links"], ["routes"], ["counters"]) }
+      if !silent.isEmpty { world.tell(world.authority, ["nodes"], ["links"], ["routes"], ["counters"]) }
+    }
     world.checkTables()
     world.run(until: max(world.now, World.beginning + length))
     var violations = world.violations
