@@ -117,7 +117,7 @@ struct TableTrace: Equatable {
         var cut = Array(frame[..<count])
         #expect(line.hops[0].process(&cut, size: size) == .refused(.short))
       }
-      #expect(line.hops[0].relay.refused == [UInt64(size.endToEnd) - 1, 0, 0, 0, 0])
+      #expect(line.hops[0].relay.refused == [UInt64(size.endToEnd) - 1, 0, 0, 0, 0, 0])
       var whole = frame
       #expect(line.hops[0].process(&whole, size: size) == line.expected(0))
     }
@@ -141,9 +141,9 @@ struct TableTrace: Equatable {
     #expect(hop.process(&copy, size: line.size) == line.expected(0))
     copy = frame
     #expect(hop.process(&copy, size: line.size) == .refused(.replayed))
-    #expect(hop.relay.refused == [0, 1, 1, 1, 1])
+    #expect(hop.relay.refused == [0, 1, 1, 1, 1, 0])
     let names = OnionRefusal.allCases.map { "\($0.name)" }
-    #expect(names == ["short", "unknownClass", "noKey", "wrongMac", "replayed"])
+    #expect(names == ["short", "unknownClass", "noKey", "wrongMac", "replayed", "noPlace"])
   }
 
   @Test func `random bytes are refused and leave nothing behind`() throws {
