@@ -58,7 +58,7 @@ extension NeighbourEngine {
       else { continue }
       each.pointee.nextHello = each.pointee.nextHello - earlier
     }
-    deadlineIsStale = true
+    deadline = min(deadline, next)
   }
 
   /// The number of links or a port's medium changed: fits the intervals to the limit of hellos.
