@@ -102,6 +102,7 @@ public struct BeaconEngine {
   /// Another descriptor: what is known of authorities that are in both lists is kept, under their new indices. Drain the
   /// outputs before, since they carry the old ones.
   public mutating func update(authorities: [BeaconAuthority]) {
+    defer { refreshDeadline() }
     var new: [AuthorityState] = []
     ownIndex = nil
     for authority in authorities.prefix(BeaconEngine.authorityLimit) {
@@ -161,6 +162,7 @@ public struct BeaconEngine {
 
   /// The tree no longer leads there; the next beacon finds another way.
   public mutating func adjacencyDown(_ adjacency: UInt16) {
+    defer { refreshDeadline() }
     adjacencies.setDown(adjacency)
     for index in states.indices {
       states[index].sightings.removeAll { $0.adjacency == adjacency }
@@ -173,6 +175,7 @@ public struct BeaconEngine {
   /// Begins to send beacons, the first at once. Without effect before `update(authorities:)` lists our key.
   /// - Parameter boot: the stored boot count of this start, higher than at any start before.
   public mutating func originate(boot: UInt32, at now: Instant) {
+    defer { refreshDeadline() }
     origin = Origin(number: BeaconNumber(boot: boot, counter: 0), lastSent: nil, due: now)
     if let ownIndex, let newest = states[ownIndex].newest, newest.boot >= boot { jump(past: newest.number) }
     timeout(at: now)
@@ -180,6 +183,7 @@ public struct BeaconEngine {
 
   /// A beacon at once, but never two within 20 ms: then it is sent when they are over.
   public mutating func announceChange(at now: Instant) {
+    defer { refreshDeadline() }
     guard let lastSent = origin?.lastSent else { return }
     let allowed = lastSent + BeaconEngine.fastestPace
     if let due = origin?.due, allowed < due { origin?.due = allowed }
@@ -189,6 +193,7 @@ public struct BeaconEngine {
   // MARK: time and outputs
 
   public mutating func timeout(at now: Instant) {
+    defer { refreshDeadline() }
     if ownIndex != nil, let origin, origin.due <= now { sendOwn(at: now) }
     for index in states.indices {
       guard let held = states[index].held, held.deadline <= now else { continue }
@@ -198,13 +203,15 @@ public struct BeaconEngine {
     }
   }
 
-  public var nextDeadline: Instant? {
+  /// When something is due; kept, since it is asked after every event.
+  public private(set) var nextDeadline: Instant?
+
+  private mutating func refreshDeadline() {
     var next = ownIndex != nil ? origin?.due : nil
-    // Asked after every event: no copies of the states.
     for index in states.indices where states[index].held != nil {
       next = earlier(next, states[index].held?.deadline)
     }
-    return next
+    nextDeadline = next
   }
 
   public mutating func nextOutput() -> BeaconOutput? { outputs.popFirst() }
@@ -221,6 +228,7 @@ extension BeaconEngine {
   public mutating func receive(
     _ content: Span<UInt8>, from adjacency: UInt16, authenticated: Bool, at now: Instant
   ) {
+    defer { refreshDeadline() }
     let beacon: Beacon
     do throws(WireError) {
       beacon = try Beacon(decoding: content)

@@ -40,6 +40,8 @@ struct AdjacencyRecord {
   var isUp = false
   /// Up, and to be gone round where there is a way round.
   var isInDoubt = false
+  /// The earliest of what is due beside hellos and silence, as of the last `refreshDeadline`.
+  var seldomDue = Instant.zero
   /// Steps of `LinkDoubt` taken in the present silence.
   var doubtSteps: UInt8 = 0
   var currentPhase: UInt8 = 0
@@ -156,6 +158,7 @@ struct AdjacencyRecord {
     lastDiscover = now
   }
 
+  @inline(__always)
   var cost: UInt16 {
     port.pointee.cost + (isWide ? NeighbourLimits.wideCost : 0) + penalty
   }
@@ -164,6 +167,7 @@ struct AdjacencyRecord {
   var standing: Int { isProved ? 2 : certificate == nil ? 0 : 1 }
 
   /// Of the largest frame heard in the last 2.5 to 3 s.
+  @inline(__always)
   var largestHeard: UInt16 {
     var most: UInt16 = 0
     for i in largest.indices { most = max(most, largest[i]) }
@@ -183,6 +187,7 @@ struct AdjacencyRecord {
   mutating func forgetTried() { triedCount = 0 }
 
   /// Until when it is remembered.
+  @inline(__always)
   var forgetAt: Instant {
     if isHeard { return .never }
     let seen = lastDiscover + NeighbourLimits.strangerLife

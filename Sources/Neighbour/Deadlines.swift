@@ -6,14 +6,19 @@ import Core
 extension NeighbourEngine {
   public mutating func timeout(at now: Instant) {
     if isStopped { return }
+    if deadlineIsStale { refreshDeadline() }
+    // Most calls are for hellos: what is due more seldom is looked at when the earliest of it is.
+    let isAll = now >= seldomDue
     for number in tables.numbers {
       if let adjacency = tables.record(UInt16(number)) { advance(adjacency, to: now) }
     }
-    // After the neighbours: one that went down makes a DISCOVER due.
-    for slot in tables.slots {
-      if let port = tables.port(slot: slot), port.pointee.isUp { discoverWhenDue(port, at: now) }
+    if isAll || deadlineIsStale {
+      // After the neighbours: one that went down makes a DISCOVER due.
+      for slot in tables.slots {
+        if let port = tables.port(slot: slot), port.pointee.isUp { discoverWhenDue(port, at: now) }
+      }
     }
-    refreshDeadline()
+    if isAll || deadlineIsStale { refreshDeadline() } else { refreshHearing() }
   }
 
   /// The caller's loop came to `now` with this delay. Where that is more than half a hello interval the neighbours may
@@ -36,9 +41,24 @@ extension NeighbourEngine {
   }
 
   private mutating func advance(_ adjacency: AdjacencyPointer, to now: Instant) {
+    if now >= adjacency.pointee.seldomDue || isWorn(adjacency), !attend(adjacency, to: now) { return }
+    evaluate(adjacency, at: now)
+    tendDoubt(adjacency, at: now)
+    if now >= adjacency.pointee.nextHello {
+      if adjacency.pointee.port.pointee.isUp {
+        sendDueHellos(adjacency, at: now)
+      } else {
+        adjacency.pointee.nextHello = .never
+      }
+    }
+  }
+
+  /// What is due seldom; false when the neighbour is forgotten.
+  private mutating func attend(_ adjacency: AdjacencyPointer, to now: Instant) -> Bool {
+    deadlineIsStale = true
     if now >= adjacency.pointee.forgetAt {
       forget(adjacency, .silent, at: now)
-      return
+      return false
     }
     if now >= adjacency.pointee.oldKeyUntil {
       adjacency.pointee.keys[Int(1 - adjacency.pointee.currentPhase)].erase()
@@ -51,11 +71,9 @@ extension NeighbourEngine {
     if now >= adjacency.pointee.vouchedUntil {
       log(.warning, "neighbour \(adjacency.pointee.id.description) is dropped: nobody has certified it anew")
       forget(adjacency, .revoked, at: now)
-      return
+      return false
     }
     decayPenalty(adjacency, at: now)
-    evaluate(adjacency, at: now)
-    tendDoubt(adjacency, at: now)
     if now >= adjacency.pointee.rekeyAt || isWorn(adjacency) {
       startHandshakeIfOurs(adjacency, at: now)
       // When it cannot begin now (the port is down), it tries again soon.
@@ -64,13 +82,7 @@ extension NeighbourEngine {
     }
     retryHandshake(adjacency, at: now)
     reportStranger(adjacency, at: now)
-    if now >= adjacency.pointee.nextHello {
-      if adjacency.pointee.port.pointee.isUp {
-        sendDueHellos(adjacency, at: now)
-      } else {
-        adjacency.pointee.nextHello = .never
-      }
-    }
+    return true
   }
 
   /// The key's counters, in either direction, come near their end.
@@ -83,34 +95,48 @@ extension NeighbourEngine {
       || key.pointee.window.highest >= LinkProtocol.rekeyCounter
   }
 
-  private func dueAt(_ adjacency: AdjacencyPointer) -> Instant {
+  /// What is due on an adjacency beside hellos and the neighbour's silence.
+  private func seldomDue(_ adjacency: AdjacencyPointer) -> Instant {
     var due = min(adjacency.pointee.forgetAt, adjacency.pointee.oldKeyUntil)
     due = min(due, min(adjacency.pointee.rekeyAt, adjacency.pointee.decayAt))
     due = min(due, adjacency.pointee.vouchedUntil)
-    if adjacency.pointee.isHeard { due = min(due, doubtDue(adjacency)) }
     if let candidate = adjacency.pointee.candidate { due = min(due, candidate.until) }
     if let retry = adjacency.pointee.handshake?.nextRetry { due = min(due, retry) }
-    if adjacency.pointee.port.pointee.isUp { due = min(due, adjacency.pointee.nextHello) }
     if !adjacency.pointee.isStrangerReported && !adjacency.pointee.hasKey {
       due = min(due, adjacency.pointee.reportStrangerAt)
     }
     return due
   }
 
+  /// Everything that may have changed.
   mutating func refreshDeadline() {
     deadlineIsStale = false
+    seldomDue = .never
+    for slot in tables.slots {
+      guard let port = tables.port(slot: slot), port.pointee.isUp else { continue }
+      seldomDue = min(seldomDue, min(port.pointee.nextDiscover, port.pointee.nextWide))
+    }
+    for number in tables.numbers {
+      guard let adjacency = tables.record(UInt16(number)) else { continue }
+      adjacency.pointee.seldomDue = seldomDue(adjacency)
+      seldomDue = min(seldomDue, adjacency.pointee.seldomDue)
+    }
+    refreshHearing()
+  }
+
+  /// What changes with every hello.
+  mutating func refreshHearing() {
     if isStopped {
       deadline = .never
       return
     }
-    var due = Instant.never
-    for slot in tables.slots {
-      guard let port = tables.port(slot: slot), port.pointee.isUp else { continue }
-      due = min(due, min(port.pointee.nextDiscover, port.pointee.nextWide))
-    }
+    var due = seldomDue
     for number in tables.numbers {
-      if let adjacency = tables.record(UInt16(number)) { due = min(due, dueAt(adjacency)) }
+      guard let adjacency = tables.record(UInt16(number)) else { continue }
+      if adjacency.pointee.isHeard { due = min(due, doubtDue(adjacency)) }
+      if adjacency.pointee.port.pointee.isUp { due = min(due, adjacency.pointee.nextHello) }
     }
     deadline = due
+    deadlineIsEarly = false
   }
 }

@@ -30,7 +30,10 @@ extension NeighbourEngine {
     }
     if pending.nonce == adjacency.pointee.peerNonce { return }
     let soon = max(now, pending.lastSent + NeighbourLimits.openingGap)
-    if soon < pending.nextRetry { adjacency.pointee.handshake?.nextRetry = soon }
+    if soon < pending.nextRetry {
+      adjacency.pointee.handshake?.nextRetry = soon
+      deadlineIsStale = true
+    }
     retryHandshake(adjacency, at: now)
   }
 

@@ -228,7 +228,7 @@ extension NeighbourEngine {
       adjacency.pointee.peerInterval = hello.interval
       hurryHello(adjacency, at: now)
     }
-    if adjacency.pointee.isUp, deadline == doubtDue(adjacency) { deadlineIsStale = true }
+    if adjacency.pointee.isUp, deadline == doubtDue(adjacency) { deadlineIsEarly = true }
     noteAuthentic(adjacency, count: length, at: now)
     if adjacency.pointee.doubtSteps != 0 { heardAgain(adjacency, at: now) }
     if isNewest && isCurrent { take(hello, adjacency, at: now) }

@@ -99,6 +99,7 @@ extension NeighbourEngine {
 
   private mutating func goUp(_ adjacency: AdjacencyPointer, at now: Instant) {
     adjacency.pointee.isUp = true
+    deadlineIsStale = true
     adjacency.pointee.reason = nil
     adjacency.pointee.isStrangerReported = false
     adjacency.pointee.reportedCost = adjacency.pointee.cost

@@ -33,6 +33,10 @@ public struct NeighbourEngine: ~Copyable {
   var deadline = Instant.never
   /// Something was scheduled earlier than `deadline` may say.
   var deadlineIsStale = false
+  /// Likewise, but only for what was heard: `deadline` is earlier than it need be.
+  var deadlineIsEarly = false
+  /// The earliest of what is due beside hellos and silence.
+  var seldomDue = Instant.never
   var outputs = BoundedQueue<NeighbourOutput>(limit: NeighbourLimits.waitingOutputs)
   public internal(set) var counters = NeighbourCounters()
 

@@ -38,7 +38,11 @@ extension NeighbourEngine {
     case .discover: try receiveDiscover(frame.span, on: port, from: source, at: now)
     case .handshake: try receiveHandshake(frame.span, on: port, from: source, at: now)
     }
-    if deadlineIsStale { refreshDeadline() }
+    if deadlineIsStale {
+      refreshDeadline()
+    } else if deadlineIsEarly {
+      refreshHearing()
+    }
     return .consumed
   }
 

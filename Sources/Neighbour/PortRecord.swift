@@ -76,13 +76,16 @@ struct PortRecord {
   }
 
   /// What a frame on this port may measure, as 16 bits carry it.
+  @inline(__always)
   var frameSize: Int { min(max(status.frameSize, HelloFrame.size), 65_535) }
 
   /// What is taken to pass before a larger frame was heard.
+  @inline(__always)
   var assumedFrameSize: Int {
     status.medium == .tunnel ? min(frameSize, NeighbourLimits.tunnelFrame) : frameSize
   }
 
   /// Of a link that does not flap.
+  @inline(__always)
   var cost: UInt16 { status.cost == 0 ? status.medium.cost : min(status.cost, NeighbourLimits.portCost) }
 }
