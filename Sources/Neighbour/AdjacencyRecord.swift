@@ -56,7 +56,7 @@ struct AdjacencyRecord {
   var hold = Duration.zero
   var sent: UInt64 = 0
   var received: UInt64 = 0
-  var largest = InlineArray<6, UInt16>(repeating: 0)
+  var largest = InlineArray<5, UInt16>(repeating: 0)
 
   // Who it is.
   var id: ComponentID
@@ -109,6 +109,8 @@ struct AdjacencyRecord {
   var peerLargest = 0
   var judgeLargeFrom = Instant.never
   var isLargeLost = false
+  /// Since when less than what is sent has been heard, while smaller probes find out what passes.
+  var shrinkingSince = Instant.never
   var isTooSmall = false
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: 5)
 
@@ -166,7 +168,7 @@ struct AdjacencyRecord {
   /// Who makes room for whom: 0 without a certificate that holds, 1 with one that anybody may have shown, 2 proved.
   var standing: Int { isProved ? 2 : certificate == nil ? 0 : 1 }
 
-  /// Of the largest frame heard in the last 2.5 to 3 s.
+  /// Of the largest frame heard in the last 2 to 2.5 s.
   @inline(__always)
   var largestHeard: UInt16 {
     var most: UInt16 = 0

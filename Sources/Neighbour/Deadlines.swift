@@ -112,6 +112,7 @@ extension NeighbourEngine {
   mutating func refreshDeadline() {
     deadlineIsStale = false
     seldomDue = .never
+    quickest = .max
     for slot in tables.slots {
       guard let port = tables.port(slot: slot), port.pointee.isUp else { continue }
       seldomDue = min(seldomDue, min(port.pointee.nextDiscover, port.pointee.nextWide))
@@ -120,6 +121,7 @@ extension NeighbourEngine {
       guard let adjacency = tables.record(UInt16(number)) else { continue }
       adjacency.pointee.seldomDue = seldomDue(adjacency)
       seldomDue = min(seldomDue, adjacency.pointee.seldomDue)
+      if adjacency.pointee.isUp { quickest = min(quickest, linkInterval(adjacency)) }
     }
     refreshHearing()
   }

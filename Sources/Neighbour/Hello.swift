@@ -30,9 +30,9 @@ extension NeighbourEngine {
 
   /// The next multiple of the interval since `ticksFrom`.
   func nextTick(after now: Instant, interval: UInt16) -> Instant {
-    let pace = UInt64(interval) * 1_000_000
-    let elapsed = now.nanoseconds &- ticksFrom.nanoseconds
-    return ticksFrom + .nanoseconds(Int64(truncatingIfNeeded: (elapsed / pace + 1) * pace))
+    let pace = Int64(interval) * 1_000_000
+    let elapsed = Int64(bitPattern: now.nanoseconds) - ticksFrom
+    return now + .nanoseconds(pace - elapsed % pace)
   }
 
   /// The link's pace may be shorter now.
@@ -45,13 +45,16 @@ extension NeighbourEngine {
   /// A hello came in the second half of the interval: the next tick is drawn towards it, so that in
   /// time neighbours tick together and a box with many ports wakes once for all it hears. No interval falls under a half.
   private mutating func drawTick(towards adjacency: AdjacencyPointer, at now: Instant) {
-    guard adjacency.pointee.nextHello != .never, adjacency.pointee.nextHello > now else { return }
+    // The quickest links draw alone: what they may be drawn by is short for all others too.
+    guard linkInterval(adjacency) == quickest, adjacency.pointee.nextHello != .never,
+      adjacency.pointee.nextHello > now
+    else { return }
     let left = (adjacency.pointee.nextHello - now).nanoseconds
     let pace = Int64(linkInterval(adjacency)) * 1_000_000
     if left >= pace / 2 { return }
     let earlier = Duration.nanoseconds(left <= pace / LinkTicks.atOnce ? left : left / LinkTicks.share)
     let next = adjacency.pointee.nextHello - earlier
-    if next.nanoseconds > UInt64(pace) { ticksFrom = next - .nanoseconds(pace) }
+    ticksFrom -= earlier.nanoseconds
     for number in tables.numbers {
       guard let each = tables.record(UInt16(number)), each.pointee.nextHello != .never,
         each.pointee.nextHello > now + earlier || each == adjacency
@@ -77,10 +80,18 @@ extension NeighbourEngine {
     for slot in tables.slots {
       guard let port = tables.port(slot: slot) else { continue }
       let pace = interval(of: port.pointee.status.medium)
-      if pace == port.pointee.interval { continue }
+      let before = port.pointee.interval
+      if pace == before { continue }
       port.pointee.interval = pace
       // The neighbours' holds follow what the last hello announced: it must not be one that is lost.
       forEachNeighbour(of: port) { engine, adjacency in
+        // The silence so far began under the old pace: it is no longer for that, and no shorter.
+        let longer =
+          Int64(max(pace, adjacency.pointee.peerInterval)) - Int64(max(before, adjacency.pointee.peerInterval))
+        if adjacency.pointee.isHeard, longer > 0 {
+          adjacency.pointee.hearingUntil =
+            adjacency.pointee.hearingUntil + .nanoseconds(longer * LinkProtocol.holdMicroseconds * 1_000)
+        }
         if adjacency.pointee.hasKey { engine.sendChangeBurst(adjacency, at: now) }
         engine.hurryHello(adjacency, at: now)
       }
@@ -345,7 +356,7 @@ extension NeighbourEngine {
   @inline(__always)
   func hold(of adjacency: AdjacencyPointer) -> Duration {
     let pace = Int64(linkInterval(adjacency)) &* 1_000_000
-    return .nanoseconds(LinkProtocol.missedHellos &* pace &+ pace / 10)
+    return .nanoseconds(pace &* LinkProtocol.holdMicroseconds / 1_000)
   }
 
   private func turnLargest(_ adjacency: AdjacencyPointer, at now: Instant) {

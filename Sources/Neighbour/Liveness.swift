@@ -68,7 +68,7 @@ extension NeighbourEngine {
     adjacency.pointee.reason = reason
   }
 
-  /// Sets what may be sent to the neighbour; true when that changed. Nothing is judged in the first 3 s in which the
+  /// Sets what may be sent to the neighbour; true when that changed. Nothing is judged in the first 2.5 s in which the
   /// neighbour hears us, since it has had no time to hear a large frame.
   private func judgeFrameSize(_ adjacency: AdjacencyPointer, at now: Instant) -> Bool {
     let agreed = min(adjacency.pointee.port.pointee.frameSize, adjacency.pointee.peerFrameSize)
@@ -79,6 +79,7 @@ extension NeighbourEngine {
       adjacency.pointee.judgeLargeFrom = now + LinkProtocol.fullSizePace * Int64(LinkProtocol.largestTurns)
       adjacency.pointee.nextFullSize = now
     }
+    if isShrinking(adjacency, to: min(agreed, before), at: now) { return false }
     let passes =
       now < adjacency.pointee.judgeLargeFrom
       ? max(min(agreed, adjacency.pointee.port.pointee.assumedFrameSize), adjacency.pointee.peerLargest)
@@ -87,6 +88,22 @@ extension NeighbourEngine {
     adjacency.pointee.isTooSmall = agreed < smallestFrame
     adjacency.pointee.isLargeLost = passes < min(agreed, smallestFrame)
     return adjacency.pointee.frameSize != before
+  }
+
+  /// On a link that is up and whose neighbour hears no frames as large as those sent any more: smaller ones go out at
+  /// once, and have three intervals and a round trip to show what passes, so that nothing falls that need not.
+  private func isShrinking(_ adjacency: AdjacencyPointer, to wanted: Int, at now: Instant) -> Bool {
+    guard adjacency.pointee.isUp, now >= adjacency.pointee.judgeLargeFrom, adjacency.pointee.peerLargest < wanted else {
+      adjacency.pointee.shrinkingSince = .never
+      return false
+    }
+    if adjacency.pointee.shrinkingSince == .never {
+      adjacency.pointee.shrinkingSince = now
+      adjacency.pointee.nextFullSize = now
+    }
+    let patience =
+      Duration.milliseconds(3 * Int64(linkInterval(adjacency))) + .microseconds(Int64(adjacency.pointee.roundTrip))
+    return now < adjacency.pointee.shrinkingSince + patience
   }
 
   private func isOfSize(_ reason: AdjacencyDownReason) -> Bool { reason == .tooSmall || reason == .largeFramesLost }

@@ -11,14 +11,15 @@ enum LinkProtocol {
   static let discoverSlowPace = Duration.seconds(10)
   static let discoverBurst = 3
   static let discoverBurstGap = Duration.milliseconds(20)
-  /// Hellos that may be missed; at the last of them the neighbour is down.
-  static let missedHellos: Int64 = 3
+  /// Silence after which a neighbour is down, µs for each millisecond of the link's interval: three hellos missed, and a
+  /// tenth of an interval, so that the third is late and not merely under way.
+  static let holdMicroseconds: Int64 = 3_100
   /// Hellos, or DISCOVERs, sent at once when something changes.
   static let changeBurst = 3
   /// A full-size hello goes out at least once a second: two, so that a lossy link is not taken for one that eats them.
   static let fullSizePace = Duration.milliseconds(500)
-  /// `largest` looks back 2.5 to 3 s: this many turns of `fullSizePace`.
-  static let largestTurns = 6
+  /// `largest` looks back 2 to 2.5 s: this many turns of `fullSizePace`.
+  static let largestTurns = 5
   static let firstRetry = Duration.milliseconds(40)
   static let retryLimit = Duration.seconds(1)
   /// The old key is accepted this long after the new one was proved.

@@ -24,7 +24,10 @@ public struct NeighbourEngine: ~Copyable {
   /// Rises with every nonce made.
   var nonceTurn: UInt64 = 0
   /// Hellos go out at this instant and a multiple of their interval after it; moved by the neighbours' hellos.
-  var ticksFrom: Instant
+  /// Nanoseconds; below zero where they were drawn far.
+  var ticksFrom: Int64
+  /// The shortest interval of a link that is up, ms.
+  var quickest: UInt16 = 0
   /// By how much hello intervals are lengthened; 1 is not at all.
   var stretch = 1
   /// Bytes a link must carry to be of use.
@@ -43,7 +46,7 @@ public struct NeighbourEngine: ~Copyable {
   public init(configuration: NeighbourConfiguration, entropy: Entropy, startingAt now: Instant) {
     self.configuration = configuration
     self.entropy = entropy
-    ticksFrom = now
+    ticksFrom = Int64(bitPattern: now.nanoseconds)
     network = configuration.descriptor.networkID.bytes.withBytes {
       UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4))
     }
@@ -102,7 +105,6 @@ public struct NeighbourEngine: ~Copyable {
     }
     let before = port.pointee.status
     port.pointee.status = status
-    port.pointee.interval = interval(of: status.medium)
     if status.isUp && (!port.pointee.isUp || before.address != status.address) {
       port.pointee.isUp = true
       carrierCame(port, at: now)

@@ -119,9 +119,13 @@ final class AuthorityState {
     return taken
   }
 
-  /// Keeps a share until the hop's control stream has room for it; at the limit the oldest go.
+  /// Keeps a share until the hop's control stream has room for it. At twice what a hop keeps, what is laid no more goes,
+  /// then the oldest.
   func giveShare(_ share: SuccessorShare, to number: UInt32, at now: Instant) {
     shares[number, default: []].append(share)
+    if let all = shares[number], all.count >= 2 * Detours.shareLimit {
+      shares[number] = Array(all.filter { isLaid($0.route) }.suffix(Detours.shareLimit))
+    }
     sharesDue = min(sharesDue, now + AuthorityState.sharesDelay)
   }
 

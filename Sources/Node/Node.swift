@@ -40,6 +40,8 @@ public struct Node: Personality, ~Copyable {
   var relay: OnionRelay
   /// By MA.
   var detours = [Detours?](repeating: nil, count: 16)
+  /// By the adjacency frames come from, at most 255.
+  var detourBudgets: [UInt16: TokenBucket] = [:]
   var reassembler = Reassembler()
   /// Time of the event at hand; what is drained after it happens at that time.
   var currentTime: Instant

@@ -145,9 +145,9 @@ extension Node {
       broken.add(route, authority: index, to: ingress)
       tell(broken, at: now)
     }
-    if let ingress, let detours = detours[index], detours.mayPass(from: ingress, at: now) {
+    if let ingress, let detours = detours[index] {
       if let share = detours.share(of: route), let head = detours.head(egress: egress, onward: share.onward),
-        isUsable(head, for: frame)
+        isUsable(head, for: frame), mayDetour(from: ingress, at: now)
       {
         relay.takeOffSuccessor(frame, size: size, share: share)
         // It is another frame now, and of no use on its own way.
@@ -158,8 +158,9 @@ extension Node {
           pool.give(frame)
         }
         return
-      } else if let head = detours.head(egress: egress, onward: 0), isUsable(head, for: frame),
-        sendOnion(frame, size: size, label: head.label, on: head.first, at: now)
+      }
+      if let head = detours.head(egress: egress, onward: 0), isUsable(head, for: frame),
+        mayDetour(from: ingress, at: now), sendOnion(frame, size: size, label: head.label, on: head.first, at: now)
       {
         counters.detoursBegun &+= 1
         return
@@ -168,6 +169,11 @@ extension Node {
     if sendOnion(frame, size: size, on: egress, at: now) { return }
     counters.noAdjacency &+= 1
     pool.give(frame)
+  }
+
+  /// Whether one more frame from an adjacency may go round something: whoever sends there has no more than this.
+  private mutating func mayDetour(from ingress: UInt16, at now: Instant) -> Bool {
+    detourBudgets[ingress, default: TokenBucket(rate: 20_000, burst: 4_096)].takeIfAvailable(at: now)
   }
 
   private func isUsable(_ head: DetourHead, for frame: borrowing PacketBuffer) -> Bool {
@@ -181,7 +187,7 @@ extension Node {
   ) -> UInt16? {
     let index = Int(frame.bytes[OnionLayout.classByte] & 15)
     if let detours = detours[index], let step = detours.step(ingress: adjacency, label: label, at: now),
-      detours.mayPass(from: adjacency, at: now)
+      mayDetour(from: adjacency, at: now)
     {
       if step.egress == 0 { return step.next }
       if sendOnion(frame, size: size, label: step.next, on: step.egress, at: now) {

@@ -114,6 +114,11 @@ extension Node {
         withdraw(channel, admission, place: place, at: now)
         return
       }
+      // When the path is back the others are not laid by themselves: their paths may not have changed.
+      for other in admission.laid.indices.dropFirst() {
+        withdraw(channel, admission, place: other, at: now)
+        admission.laid[other].isStale = true
+      }
       channel.ways.removeAll()
       if wasRouted { report(.warning, "\(String(decoding: channel.name, as: UTF8.self)) is unreachable") }
       return
@@ -212,7 +217,7 @@ extension Node {
         continue
       }
       // What has been replaced in the meantime is of no use.
-      var rest = waiting.suffix(Detours.shareLimit).filter { authority.isLaid($0.route) }[...]
+      var rest = waiting.filter { authority.isLaid($0.route) }.suffix(Detours.shareLimit)
       while !rest.isEmpty, channel.stream.send(SuccessorShare.encode(rest.prefix(SuccessorShare.atOnce))) {
         rest = rest.dropFirst(SuccessorShare.atOnce)
       }

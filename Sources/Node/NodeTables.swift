@@ -50,7 +50,7 @@ extension Node {
     body("channels", channels.count, limits.channels)
     for case let table? in detours {
       body("detours that begin", table.headCount, DetourPart.headLimit)
-      body("steps of detours", table.stepCount, 2 * DetourPart.stepLimit)
+      body("steps of detours", table.stepCount, Detours.stepLimit)
       body("successors' shares", table.shareCount, Detours.shareLimit)
     }
     for channel in channels { body("answered challenges", channel.pendings.count, PendingSession.limit) }

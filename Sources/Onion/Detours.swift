@@ -58,6 +58,9 @@ public final class Detours {
   /// Steps that an MA no longer names are kept for frames, and for heads of other nodes, that still use them.
   public static let grace = Duration.seconds(5)
 
+  /// Steps kept, those that are no longer named with them.
+  public static let stepLimit = 2 * DetourPart.stepLimit
+
   private struct Step {
     var step: DetourStep
     var ends: Instant
@@ -69,8 +72,6 @@ public final class Detours {
   /// Routes in the order their shares came, from `firstShare` on.
   private var order: [UInt32] = []
   private var firstShare = 0
-  /// Frames that anybody on a link may send by labels.
-  private var budgets: [UInt16: TokenBucket] = [:]
 
   public init() {}
 
@@ -90,13 +91,23 @@ public final class Detours {
       }
       steps = kept
     }
-    for head in part.heads where heads.count < DetourPart.headLimit {
-      heads[Detours.key(head.egress, head.onward)] = head
+    var isWhole = true
+    for head in part.heads {
+      let key = Detours.key(head.egress, head.onward)
+      if heads.count < DetourPart.headLimit || heads[key] != nil { heads[key] = head } else { isWhole = false }
     }
-    for step in part.steps where steps.count < 2 * DetourPart.stepLimit {
-      steps[Detours.key(step.ingress, step.label)] = Step(step: step, ends: .never)
+    if steps.count + part.steps.count > Detours.stepLimit { steps = steps.filter { $0.value.ends > now } }
+    // What the MA still names goes before what is only kept for a while.
+    if steps.count + part.steps.count > Detours.stepLimit { steps = steps.filter { $0.value.ends == .never } }
+    for step in part.steps {
+      let key = Detours.key(step.ingress, step.label)
+      if steps.count < Detours.stepLimit || steps[key] != nil {
+        steps[key] = Step(step: step, ends: .never)
+      } else {
+        isWhole = false
+      }
     }
-    return part.heads.count <= DetourPart.headLimit && part.steps.count <= DetourPart.stepLimit
+    return isWhole
   }
 
   public func install(_ fresh: [SuccessorShare]) {
@@ -123,11 +134,6 @@ public final class Detours {
   public func step(ingress: UInt16, label: UInt16, at now: Instant) -> DetourStep? {
     guard let found = steps[Detours.key(ingress, label)], now < found.ends else { return nil }
     return found.step
-  }
-
-  /// Whether a frame from this adjacency may go on by its label.
-  public func mayPass(from ingress: UInt16, at now: Instant) -> Bool {
-    budgets[ingress, default: TokenBucket(rate: 20_000, burst: 4_096)].takeIfAvailable(at: now)
   }
 }
 

@@ -36,12 +36,12 @@ public struct RouteTable: ~Copyable {
   /// 32,768 records × 240 B = 7.5 MiB at the most; half of it is filled before the table grows. A chokepoint of 1,000
   /// components and 3 MAs has 12,000 routes in use (docs/decisions/0058).
   public static let defaultLimit = 32_768
-  /// Up to 4,096 records, 960 KiB, nothing is forgotten for being idle.
+  /// In a smaller table than this, which holds up to 1,024 routes (half of 480 KiB), nothing is forgotten for being idle.
   static let patientCapacity = 4_096
   /// Routes in use are used within this time: every way that carries anything has an LSA and its answer in 30 s.
   static let idleTime = Duration.seconds(60)
-  /// Between two looks for idle routes.
-  static let lookPace = Duration.seconds(1)
+  /// Places looked at for idle routes with each route that comes: all of them many times while the table fills.
+  static let looksAtOnce = 32
   /// Places a route may stand in: with 16 one in 400 finds none in a table half full, with 32 one in 10,000.
   static let probes = 32
   static let firstCapacity = 64
@@ -57,7 +57,7 @@ public struct RouteTable: ~Copyable {
   public private(set) var evicted: UInt64 = 0
   /// Routes that were idle when the table would have grown.
   public private(set) var forgotten: UInt64 = 0
-  private var nextLook = Instant.zero
+  private var nextLook = 0
 
   /// `limit` is rounded up to a power of two, at least 64. `seed` is secret and random.
   public init(limit: Int, seed: UInt32) {
@@ -130,10 +130,8 @@ public struct RouteTable: ~Copyable {
 
   /// A free place, if need be in a larger table or by giving up another route.
   private mutating func takePlace(_ identity: UInt64, at now: Instant) -> Int? {
-    if count * 2 >= capacity {
-      forgetIdle(at: now)
-      if count * 2 >= capacity, capacity < limit { grow() }
-    }
+    forgetIdle(at: now)
+    if count * 2 >= capacity, capacity < limit { grow() }
     if let free = freePlace(identity) { return free }
     if capacity < limit {
       grow()
@@ -151,13 +149,16 @@ public struct RouteTable: ~Copyable {
     records[index] = Record()
   }
 
-  /// In a table that is large already, routes that nobody has used for a while.
+  /// In a table that is large already, some of the routes that nobody has used for a while: all places have their turn
+  /// before it is half full again.
   private mutating func forgetIdle(at now: Instant) {
-    guard capacity >= RouteTable.patientCapacity, now >= nextLook else { return }
-    nextLook = now + RouteTable.lookPace
-    for i in 0..<capacity where records[i].identity != 0 && isIdle(i, at: now) {
-      clear(i)
-      forgotten &+= 1
+    guard capacity >= RouteTable.patientCapacity else { return }
+    for _ in 0..<RouteTable.looksAtOnce {
+      if records[nextLook].identity != 0, isIdle(nextLook, at: now) {
+        clear(nextLook)
+        forgotten &+= 1
+      }
+      nextLook = (nextLook + 1) & (capacity - 1)
     }
   }
 

@@ -15,9 +15,9 @@ public func ipv4(dotted text: some Sequence<UInt8>) -> UInt32? {
   return address
 }
 
-/// A decimal number of one to six digits without a leading zero.
+/// A decimal number of one to seven digits without a leading zero.
 public func decimal(_ text: ArraySlice<UInt8>) -> Int? {
-  if text.isEmpty || text.count > 6 || (text.count > 1 && text.first == UInt8(ascii: "0")) { return nil }
+  if text.isEmpty || text.count > 7 || (text.count > 1 && text.first == UInt8(ascii: "0")) { return nil }
   var value = 0
   for byte in text {
     guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }

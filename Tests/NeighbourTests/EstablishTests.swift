@@ -223,6 +223,8 @@ import Testing
       #expect(link.interval == 60)
       #expect(link.state == .up)
     }
+    // Longer intervals are no silence.
+    for box in harness.boxes { #expect(box.engine.counters.adjacenciesDoubted == 0) }
     let before = harness.boxes[0].engine.counters.hellosSent
     let heard = harness.boxes[0].engine.counters.hellosReceived
     harness.run(for: .seconds(10))

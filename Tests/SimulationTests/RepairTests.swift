@@ -50,6 +50,27 @@ import Testing
     }
   }
 
+  @Test(arguments: [7, 12] as [Int64])
+  func `an MA that is cut off for a moment has both ways to each component again`(milliseconds: Int64) throws {
+    // So many components that their alternates take longer than the cut.
+    let world = try standing(.grid(7, 7), isProtected: true, seed: 91)
+    let both = world.media(of: 0)
+    #expect(both.count == 2)
+    for medium in both { world.setCarrier(medium, false) }
+    world.run(for: .milliseconds(milliseconds))
+    for medium in both { world.setCarrier(medium, true) }
+    world.run(for: .seconds(6))
+    guard let node = world.nodes[0].running?.storage else {
+      Issue.record("the MA runs")
+      return
+    }
+    let channels = node.pointee.channels.filter { !$0.isUplink && $0.session != nil }
+    #expect(channels.count == 48)
+    for channel in channels {
+      #expect(channel.ways.places.filter { $0 != nil }.count >= 2 && channel.ways.second != nil)
+    }
+  }
+
   @Test(arguments: ["ring", "grid"], Cut.allCases)
   func `a protected flow loses no packet when a link fails`(shape: String, kind: Cut) throws {
     let layout: Layout = shape == "ring" ? .ring(6) : .grid(4, 4)

@@ -119,7 +119,7 @@ private func fuzzDetours(_ bytes: [UInt8]) {
     for step in part.steps.prefix(8) { _ = table.step(ingress: step.ingress, label: step.label, at: now) }
   }
   require(
-    table.headCount <= DetourPart.headLimit && table.stepCount <= 2 * DetourPart.stepLimit, "detours are within limits")
+    table.headCount <= DetourPart.headLimit && table.stepCount <= Detours.stepLimit, "detours are within limits")
 }
 
 @inline(never)
