@@ -315,6 +315,7 @@ extension Node {
       freeNumbers.append(channel.number)
     }
     relay.removeKey(authority: authority.index)
+    detours[authority.index] = nil
     self.authority = nil
   }
 
