@@ -44,14 +44,20 @@ extension Node {
       counters.controlInvalid &+= 1
       return
     }
-    guard proposal.epoch == descriptor.epoch &+ 1, succession.judgements.takeIfAvailable(at: now) else { return }
+    guard proposal.epoch == descriptor.epoch &+ 1 else { return }
+    let teller = channel.authorityIndex
+    guard succession.mayJudge(.authority(teller), at: now) else {
+      counters.successionOverBudget &+= 1
+      return
+    }
+    // One that is signed well has its price too: an MA alone can sign as many as it likes.
+    succession.charge(.authority(teller))
     let signers: [AuthorityEntry]
     do throws(ProposalRefusal) { signers = try contents.signers(of: proposal) } catch {
       counters.successionRefused &+= 1
       return
     }
     let name = proposal.proposalID
-    let teller = channel.authorityIndex
     if contents.authority.proposal?.proposalID == name {
       let before = descriptor
       guard let progress = contents.gather(proposal, entropy: &entropy) else { return }

@@ -19,54 +19,6 @@ import Store
 import Topology
 import Wire
 
-/// What a node holds of descriptors beside its present one, and the fetch under way.
-struct Succession {
-  /// A descriptor as it arrives.
-  struct Fetch {
-    let adjacency: UInt16
-    let epoch: UInt32
-    /// The one asked for, or zero.
-    let name: ComponentID
-    let length: Int
-    var bytes: [UInt8]
-  }
-
-  /// The last ones, each with its predecessor before it where this node saw it go: 8 × 7.6 KB at the most, 4 KB in all
-  /// where nobody is revoked. An MA has more in its store.
-  static let keptLimit = 8
-  static let firstDelay = Duration.milliseconds(100)
-  static let longestDelay = Duration.seconds(2)
-
-  private(set) var kept: [NetworkDescriptor] = []
-  /// The present descriptor's name.
-  private(set) var standing = ComponentID(Bytes16())
-  var fetch: Fetch?
-  /// When to ask a neighbour (again); `never` when none has a newer descriptor.
-  var askDue = Instant.never
-  var askDelay = Succession.firstDelay
-  /// The neighbour that was asked last.
-  var asked: UInt16 = 0
-  /// The other descriptor of an epoch of which there are two.
-  var contested: NetworkDescriptor?
-  /// The descriptor asked for by name, and the neighbour that has it.
-  var wanted: (name: ComponentID, adjacency: UInt16)?
-  /// What is handed to each neighbour.
-  var handed = AdjacencyBudgets(rate: 16, burst: 64)
-  /// Signatures of descriptors looked at, each up to 16 × 48 µs.
-  var judgements = TokenBucket(rate: 8, burst: 32)
-  /// Lines about descriptors that lead nowhere.
-  var complaints = TokenBucket(every: .seconds(10), burst: 4)
-
-  mutating func keep(_ descriptor: NetworkDescriptor) {
-    kept.removeAll { $0.epoch == descriptor.epoch }
-    if kept.count == Succession.keptLimit { kept.removeFirst() }
-    kept.append(descriptor)
-    standing = descriptor.proposalID
-  }
-
-  var nextDeadline: Instant? { askDue }
-}
-
 extension Node {
   // MARK: Going on
 
@@ -89,7 +41,7 @@ extension Node {
     let next = contents.descriptor
     descriptor = next
     succession.keep(next)
-    succession.fetch = nil
+    succession.startAnew()
     for entry in before.authorities where next.authority(at: entry.index)?.id != entry.id {
       removeUplink(entry, at: now)
     }
@@ -106,8 +58,6 @@ extension Node {
     configureBearer()
     for line in next.changes(from: before) { report(.notice, "epoch \(Int(next.epoch)): \(line)") }
     if next.isRevoked(identity.id) { report(.error, "this node's ID is revoked: it is no member any more") }
-    succession.askDue = .never
-    succession.askDelay = Succession.firstDelay
     noticeEpochs(at: now)
   }
 
@@ -181,14 +131,20 @@ extension Node {
       guard let newest = beacon.newest(authority: position), newest.epoch > descriptor.epoch else { continue }
       askForChain(uplink, from: descriptor.epoch &+ 1, at: now)
     }
+    if succession.evidenceDue <= now {
+      succession.endTurn(isAnswered: false)
+      askForNamed(at: now)
+    }
     guard succession.askDue <= now else { return }
     // Whoever was asked before has had its time.
     succession.fetch = nil
+    succession.isAwaited = false
     guard let adjacency = newerNeighbour() else {
       succession.askDue = .never
       return
     }
     succession.asked = adjacency
+    succession.isAwaited = true
     sendAsk(descriptor.epoch &+ 1, 0, Node.anyName, on: adjacency, at: now)
     succession.askDue = now + succession.askDelay
     succession.askDelay = min(succession.askDelay * 2, Succession.longestDelay)
@@ -252,8 +208,8 @@ extension Node {
         let standing = try SuccessionStanding(decoding: bytes.span)
         // Another of the same epoch: the whole of it says who signed it.
         if standing.epoch == descriptor.epoch, standing.name != succession.standing, succession.contested == nil {
-          succession.wanted = (standing.name, adjacency)
-          sendAsk(standing.epoch, 0, standing.name, on: adjacency, at: now)
+          succession.name(standing.name, by: adjacency)
+          askForNamed(at: now)
         }
       }
     } catch {
@@ -280,38 +236,85 @@ extension Node {
     }
   }
 
+  /// Asks for the other descriptor of this epoch whose turn it is, unless one is on its way.
+  private mutating func askForNamed(at now: Instant) {
+    guard succession.evidenceDue == .never, let first = succession.named.first else { return }
+    sendAsk(descriptor.epoch, 0, first.name, on: first.adjacency, at: now)
+    succession.evidenceDue = now + Succession.pieceWait
+  }
+
   private mutating func receivePiece(_ piece: SuccessionPiece, on adjacency: UInt16, at now: Instant) {
-    let isNext = piece.epoch == descriptor.epoch &+ 1
-    guard isNext || piece.epoch == descriptor.epoch, Int(piece.length) <= NetworkDescriptor.encodedLimit else { return }
+    // Full pieces only: who sends byte after byte would be waited for as long as that takes.
+    guard Int(piece.length) <= NetworkDescriptor.encodedLimit,
+      piece.bytes.count == min(SuccessionPiece.limit, Int(piece.length) - Int(piece.offset))
+    else { return }
+    if piece.epoch == descriptor.epoch {
+      receiveEvidence(piece, on: adjacency, at: now)
+    } else if piece.epoch == descriptor.epoch &+ 1 {
+      receiveNext(piece, on: adjacency, at: now)
+    }
+  }
+
+  /// A piece of the next epoch's descriptor.
+  private mutating func receiveNext(_ piece: SuccessionPiece, on adjacency: UInt16, at now: Instant) {
     if piece.offset == 0 {
-      // A fetch under way is not disturbed; who was asked in vain is left after a while.
-      if let fetch = succession.fetch, fetch.adjacency != adjacency { return }
-      let isWanted = !isNext && succession.wanted?.adjacency == adjacency
-      guard isNext || isWanted else { return }
-      succession.fetch = Succession.Fetch(
-        adjacency: adjacency, epoch: piece.epoch, name: isNext ? Node.anyName : succession.wanted?.name ?? Node.anyName,
-        length: Int(piece.length), bytes: piece.bytes)
+      let first = Succession.Fetch(piece, named: Node.anyName, from: adjacency, at: now)
+      if succession.isAwaited, succession.asked == adjacency {
+        succession.isAwaited = false
+      } else {
+        // What comes unasked does not disturb a fetch under way; what is whole needs none.
+        guard first.isWhole || succession.fetch == nil else { return }
+        guard succession.mayShow(piece.epoch, adjacency) else {
+          counters.successionOverBudget &+= 1
+          return
+        }
+      }
+      if first.isWhole {
+        consider(first.bytes, shownBy: .neighbour(adjacency), as: piece.epoch, at: now)
+        return
+      }
+      succession.fetch = first
     } else {
-      guard let fetch = succession.fetch, fetch.adjacency == adjacency, fetch.epoch == piece.epoch,
-        fetch.length == Int(piece.length), fetch.bytes.count == Int(piece.offset)
-      else { return }
-      succession.fetch?.bytes.append(contentsOf: piece.bytes)
+      guard succession.fetch?.take(piece, from: adjacency) == true else { return }
     }
     guard let fetch = succession.fetch else { return }
-    guard fetch.bytes.count == fetch.length else {
-      sendAsk(fetch.epoch, fetch.bytes.count, fetch.name, on: adjacency, at: now)
-      // The rest is asked for again should a piece be lost, from whoever has it.
-      succession.askDue = min(succession.askDue, now + Succession.firstDelay)
+    guard fetch.isWhole else {
+      sendAsk(fetch.epoch, fetch.bytes.count, Node.anyName, on: adjacency, at: now)
+      // Should a piece be lost, or be kept back, another neighbour is asked.
+      if !succession.isAwaited { succession.askDue = fetch.ends(at: now) }
       return
     }
     succession.fetch = nil
-    succession.wanted = nil
-    consider(fetch.bytes, from: nameOfNeighbour(adjacency), at: now)
+    consider(fetch.bytes, shownBy: .neighbour(adjacency), as: fetch.epoch, at: now)
   }
 
-  private func nameOfNeighbour(_ adjacency: UInt16) -> String {
-    guard let id = neighbour.adjacency(adjacency)?.id else { return "a neighbour" }
-    return nameOf(id) ?? id.description
+  /// A piece of another descriptor of this epoch: from the one that was asked for it.
+  private mutating func receiveEvidence(_ piece: SuccessionPiece, on adjacency: UInt16, at now: Instant) {
+    guard let first = succession.named.first, first.adjacency == adjacency else { return }
+    if piece.offset == 0, succession.evidence == nil {
+      succession.evidence = Succession.Fetch(piece, named: first.name, from: adjacency, at: now)
+    } else {
+      guard succession.evidence?.take(piece, from: adjacency) == true else { return }
+    }
+    guard let evidence = succession.evidence else { return }
+    guard evidence.isWhole else {
+      sendAsk(evidence.epoch, evidence.bytes.count, evidence.name, on: adjacency, at: now)
+      succession.evidenceDue = evidence.ends(at: now)
+      return
+    }
+    succession.endTurn(isAnswered: true)
+    consider(
+      evidence.bytes, shownBy: .neighbour(adjacency), as: evidence.epoch, named: evidence.name, at: now)
+    askForNamed(at: now)
+  }
+
+  private func name(of teller: Succession.Teller) -> String {
+    switch teller {
+    case .authority(let index): return authorityName(index)
+    case .neighbour(let adjacency):
+      guard let id = neighbour.adjacency(adjacency)?.id else { return "a neighbour" }
+      return nameOf(id) ?? id.description
+    }
   }
 
   // MARK: Sessions
@@ -321,7 +324,7 @@ extension Node {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(body.count)
     for i in body.indices { bytes.append(body[i]) }
-    consider(bytes, from: authorityName(channel.authorityIndex), at: now)
+    consider(bytes, shownBy: .authority(channel.authorityIndex), at: now)
   }
 
   /// The descriptors from this epoch on, sixteen at most; who needs more asks again.
@@ -344,22 +347,26 @@ extension Node {
 
   // MARK: Judging
 
-  private mutating func consider(_ bytes: [UInt8], from teller: String, at now: Instant) {
+  /// - Parameters:
+  ///   - epoch: The one it was said to be of.
+  ///   - name: That of the one that was asked for.
+  private mutating func consider(
+    _ bytes: [UInt8], shownBy teller: Succession.Teller, as epoch: UInt32? = nil, named name: ComponentID? = nil,
+    at now: Instant
+  ) {
     let candidate: NetworkDescriptor
     do throws(MembershipError) { candidate = try NetworkDescriptor(decoding: bytes) } catch {
       counters.controlInvalid &+= 1
       return
     }
-    guard candidate.networkID == descriptor.networkID else {
+    guard candidate.networkID == descriptor.networkID, epoch == nil || epoch == candidate.epoch,
+      name == nil || name == candidate.proposalID
+    else {
       counters.controlInvalid &+= 1
       return
     }
     if candidate.epoch <= descriptor.epoch {
-      compare(candidate, at: now)
-      return
-    }
-    guard succession.judgements.takeIfAvailable(at: now) else {
-      counters.successionOverBudget &+= 1
+      compare(candidate, shownBy: teller, at: now)
       return
     }
     guard candidate.epoch == descriptor.epoch &+ 1 else {
@@ -370,20 +377,35 @@ extension Node {
       }
       return
     }
-    guard candidate.isSuccessor(of: descriptor) else {
-      counters.successionRefused &+= 1
-      if succession.complaints.takeIfAvailable(at: now) {
-        report(
-          .warning,
-          "\(teller) shows a descriptor of epoch \(Int(candidate.epoch)) that does not follow this node's: refused")
+    if judge(candidate, after: descriptor, shownBy: teller, at: now) { adopt(candidate, at: now) }
+  }
+
+  /// Whether a descriptor follows `before`. Signatures are looked at last, and within a budget.
+  private mutating func judge(
+    _ candidate: NetworkDescriptor, after before: NetworkDescriptor, shownBy teller: Succession.Teller, at now: Instant
+  ) -> Bool {
+    if candidate.claimsToFollow(before) {
+      guard succession.mayJudge(teller, at: now) else {
+        counters.successionOverBudget &+= 1
+        return false
       }
-      return
+      if candidate.isSuccessor(of: before) { return true }
+      succession.charge(teller)
     }
-    adopt(candidate, at: now)
+    counters.successionRefused &+= 1
+    if succession.complaints.takeIfAvailable(at: now) {
+      report(
+        .warning,
+        "\(name(of: teller)) shows a descriptor of epoch \(Int(candidate.epoch)) that does not follow that of epoch "
+          + "\(Int(before.epoch)): refused")
+    }
+    return false
   }
 
   /// A descriptor of an epoch that was reached before: the same, or one that may not be.
-  private mutating func compare(_ candidate: NetworkDescriptor, at now: Instant) {
+  private mutating func compare(
+    _ candidate: NetworkDescriptor, shownBy teller: Succession.Teller, at now: Instant
+  ) {
     var known: NetworkDescriptor?
     var before: NetworkDescriptor?
     for each in contents.authority.earlierDescriptors + succession.kept {
@@ -400,10 +422,11 @@ extension Node {
       return
     }
     // Without the one before nothing shows whose signatures count.
-    guard succession.contested == nil, let before, succession.judgements.takeIfAvailable(at: now),
-      candidate.isSuccessor(of: before)
-    else { return }
+    guard succession.contested == nil, let before, judge(candidate, after: before, shownBy: teller, at: now) else {
+      return
+    }
     succession.contested = candidate
+    succession.forgetNamed()
     for view in neighbour.adjacencies where view.state == .up { showStanding(to: view.number, at: now) }
     var names = ""
     let others = candidate.validSigners(among: before.authorities)

@@ -25,16 +25,23 @@ struct AdjacencyBudgets {
 
   /// Takes one frame's worth; false when it is used up.
   mutating func spend(_ adjacency: UInt16, at now: Instant) -> Bool {
+    guard hasToken(adjacency, at: now) else { return false }
+    take(adjacency)
+    return true
+  }
+
+  mutating func hasToken(_ adjacency: UInt16, at now: Instant) -> Bool {
     let i = Int(adjacency & 255)
     let elapsed = min((now - filledAt[i]).milliseconds, 10_000)
     if elapsed > 0 {
       tokens[i] = min(burst * 1_000, tokens[i] + elapsed * rate)
       filledAt[i] = now
     }
-    if tokens[i] < 1_000 { return false }
-    tokens[i] -= 1_000
-    return true
+    return tokens[i] >= 1_000
   }
+
+  /// After `hasToken`, in the same instant.
+  mutating func take(_ adjacency: UInt16) { tokens[Int(adjacency & 255)] -= 1_000 }
 }
 
 /// 64 requests × about 300 B = 19 KiB; six budgets of 4 KiB.
