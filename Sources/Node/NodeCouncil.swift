@@ -50,10 +50,11 @@ extension Node {
       counters.successionOverBudget &+= 1
       return
     }
+    // One that is signed well has its price too: an MA alone can sign as many as it likes.
+    succession.charge(.authority(teller))
     let signers: [AuthorityEntry]
     do throws(ProposalRefusal) { signers = try contents.signers(of: proposal) } catch {
       counters.successionRefused &+= 1
-      succession.chargeFailure(to: .authority(teller))
       return
     }
     let name = proposal.proposalID

@@ -303,7 +303,8 @@ extension Node {
       return
     }
     succession.endTurn(isAnswered: true)
-    consider(evidence.bytes, shownBy: .neighbour(adjacency), as: evidence.epoch, at: now)
+    consider(
+      evidence.bytes, shownBy: .neighbour(adjacency), as: evidence.epoch, named: evidence.name, at: now)
     askForNamed(at: now)
   }
 
@@ -346,16 +347,21 @@ extension Node {
 
   // MARK: Judging
 
-  /// - Parameter epoch: the one it was said to be of.
+  /// - Parameters:
+  ///   - epoch: The one it was said to be of.
+  ///   - name: That of the one that was asked for.
   private mutating func consider(
-    _ bytes: [UInt8], shownBy teller: Succession.Teller, as epoch: UInt32? = nil, at now: Instant
+    _ bytes: [UInt8], shownBy teller: Succession.Teller, as epoch: UInt32? = nil, named name: ComponentID? = nil,
+    at now: Instant
   ) {
     let candidate: NetworkDescriptor
     do throws(MembershipError) { candidate = try NetworkDescriptor(decoding: bytes) } catch {
       counters.controlInvalid &+= 1
       return
     }
-    guard candidate.networkID == descriptor.networkID, epoch == nil || epoch == candidate.epoch else {
+    guard candidate.networkID == descriptor.networkID, epoch == nil || epoch == candidate.epoch,
+      name == nil || name == candidate.proposalID
+    else {
       counters.controlInvalid &+= 1
       return
     }
@@ -384,14 +390,14 @@ extension Node {
         return false
       }
       if candidate.isSuccessor(of: before) { return true }
-      succession.chargeFailure(to: teller)
+      succession.charge(teller)
     }
     counters.successionRefused &+= 1
     if succession.complaints.takeIfAvailable(at: now) {
       report(
         .warning,
-        "\(name(of: teller)) shows a descriptor of epoch \(Int(candidate.epoch)) that does not follow this node's: "
-          + "refused")
+        "\(name(of: teller)) shows a descriptor of epoch \(Int(candidate.epoch)) that does not follow that of epoch "
+          + "\(Int(before.epoch)): refused")
     }
     return false
   }

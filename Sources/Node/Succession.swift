@@ -31,7 +31,8 @@ struct Succession {
 
     /// Takes the piece that comes next of the same descriptor from the same neighbour; whether it was that.
     mutating func take(_ piece: SuccessionPiece, from other: UInt16) -> Bool {
-      guard adjacency == other, epoch == piece.epoch, length == Int(piece.length), bytes.count == Int(piece.offset) else {
+      guard adjacency == other, epoch == piece.epoch, length == Int(piece.length), bytes.count == Int(piece.offset)
+      else {
         return false
       }
       bytes.append(contentsOf: piece.bytes)
@@ -61,7 +62,7 @@ struct Succession {
   static let firstDelay = Duration.milliseconds(100)
   static let longestDelay = Duration.seconds(2)
   /// For the next piece, and for all of a descriptor: fifteen pieces at 130 ms there and back.
-  static let pieceWait = Duration.milliseconds(250)
+  static let pieceWait = Duration.milliseconds(500)
   static let turn = Duration.seconds(2)
   /// A neighbour that names another descriptor of the epoch is asked so often for it: frames are lost.
   static let turnLimit = 2
@@ -89,10 +90,10 @@ struct Succession {
   var evidenceDue = Instant.never
   /// What is handed to each neighbour.
   var handed = AdjacencyBudgets(rate: 16, burst: 64)
-  /// Descriptors with signatures enough of which too few hold, each up to 16 × 48 µs: of each neighbour, and of each MA.
-  /// What is signed well costs nothing: nobody can make many of those.
-  private var neighboursFailures = AdjacencyBudgets(rate: 1, burst: 4)
-  private var authoritiesFailures = [TokenBucket](repeating: TokenBucket(rate: 4, burst: 16), count: 16)
+  /// Descriptors that name signers enough and do not follow, each up to 16 × 48 µs: of each neighbour, and of each MA,
+  /// whose proposals are among them. What follows costs nothing: nobody can make many of those.
+  private var ofNeighbours = AdjacencyBudgets(rate: 1, burst: 4)
+  private var ofAuthorities = [TokenBucket](repeating: TokenBucket(rate: 4, burst: 16), count: 16)
   /// By adjacency, the last epoch of which it has shown a descriptor unasked.
   private var shown = [UInt32](repeating: 0, count: 256)
   /// Lines about descriptors that lead nowhere.
@@ -121,16 +122,16 @@ struct Succession {
   /// Whether signatures that this one shows are looked at now.
   mutating func mayJudge(_ teller: Teller, at now: Instant) -> Bool {
     switch teller {
-    case .neighbour(let adjacency): neighboursFailures.hasToken(adjacency, at: now)
-    case .authority(let index): authoritiesFailures[index & 15].hasToken(at: now)
+    case .neighbour(let adjacency): ofNeighbours.hasToken(adjacency, at: now)
+    case .authority(let index): ofAuthorities[index & 15].hasToken(at: now)
     }
   }
 
-  /// Too few of the signatures held.
-  mutating func chargeFailure(to teller: Teller) {
+  /// Its signatures were looked at in vain. After `mayJudge`, in the same instant.
+  mutating func charge(_ teller: Teller) {
     switch teller {
-    case .neighbour(let adjacency): neighboursFailures.take(adjacency)
-    case .authority(let index): authoritiesFailures[index & 15].take()
+    case .neighbour(let adjacency): ofNeighbours.take(adjacency)
+    case .authority(let index): ofAuthorities[index & 15].take()
     }
   }
 

@@ -52,6 +52,22 @@ import Testing
     #expect(!next.isSuccessor(of: try network(2).descriptor))
   }
 
+  @Test func `What names too few signers is refused without a look at a signature`() throws {
+    let (descriptor, identities) = try network(3)
+    let stranger = identity(50)
+    var next = try descriptor.successor(authorities: descriptor.authorities)
+    #expect(!next.claimsToFollow(descriptor))
+    next.sign(as: 0, with: stranger.signing)
+    next.sign(as: 7, with: stranger.signing)
+    #expect(!next.claimsToFollow(descriptor))
+    next.sign(as: 1, with: identities[1].signing)
+    // Two of three, one of them forged.
+    #expect(next.claimsToFollow(descriptor))
+    #expect(!next.isSuccessor(of: descriptor))
+    #expect(!next.claimsToFollow(try network(2).descriptor))
+    #expect(!descriptor.claimsToFollow(descriptor))
+  }
+
   @Test func `A new authority's signature does not count for the epoch that names it first`() throws {
     let (descriptor, identities) = try network(2)
     let new = identity(9)
