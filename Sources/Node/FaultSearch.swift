@@ -21,7 +21,7 @@ struct FaultSearch {
     /// A path beside one that was found to lose frames.
     case trial
     /// A condemned link: does it carry again?
-    case retest
+    case retest(TopologyLink)
   }
 
   enum Stage: Equatable {
@@ -32,9 +32,13 @@ struct FaultSearch {
   /// Frames sent for one search, beside those that were lost before it.
   static let probeCount = 4
   static let probePace = Duration.milliseconds(20)
-  /// From the last frame to the question, at least; no hop is so far away in a network with a round trip below it.
+  /// From the last frame to the question, and from one question to the next, at least; longer where round trips are.
   static let settling = Duration.milliseconds(100)
-  static let askingPace = Duration.milliseconds(100)
+  /// The same where no round trip is known, or nothing hurries: a frame still under way is none that was lost.
+  static let unhurriedSettling = Duration.seconds(1)
+  static let longestSettling = WayProbing.longest
+  /// A search that is not over then ends with what it knows.
+  static let longest = Duration.seconds(15)
   static let askingLimit = 3
   /// Frames that must agree on a place.
   static let agreement = 3
@@ -55,21 +59,24 @@ struct FaultSearch {
   var counters: [UInt32]
   var sent = 0
   var stage = Stage.probing
-  var settling = FaultSearch.settling
+  let settling: Duration
+  let ends: Instant
   /// By link of the path: what the node at its end says.
   var passages: [[Passage]?]
   var due: Instant
 
   init(
     _ purpose: Purpose, path: [TopologyLink], builder: OnionBuilder, frameSize: Int, traffic: FrameClass,
-    lost: [UInt32] = [], repeats: Int = 0, at now: Instant
+    settling: Duration, lost: [UInt32] = [], lostSince: Instant? = nil, repeats: Int = 0, at now: Instant
   ) {
     self.purpose = purpose
     self.path = path
     self.builder = builder
     self.frameSize = frameSize
     self.traffic = traffic
-    since = now
+    self.settling = min(max(settling, FaultSearch.settling), FaultSearch.longestSettling)
+    since = lostSince ?? now
+    ends = now + FaultSearch.longest
     repeatsLeft = repeats
     counters = lost
     passages = Array(repeating: nil, count: path.count)
@@ -134,9 +141,12 @@ struct CondemnedLink {
   /// What showed it: from this MA to the node behind the link's far end, where the path went on.
   var path: [TopologyLink]
   let traffic: FrameClass
+  /// Of the search that showed it.
+  var settling: Duration
   /// It carries again; kept for a while, since who offends again is believed later.
   var isLifted = false
   var offences = 1
+  /// When it was found, or the first frame of the last try went out.
   var since: Instant
   var retests = 0
   /// When it is tried again; once lifted, when it is forgotten.
@@ -150,7 +160,7 @@ struct CondemnedLink {
   }
 
   static let memory = Duration.seconds(600)
-  /// One that no path can try any more is believed again after so long.
+  /// One that could not be tried for so long is believed again.
   static let untestable = Duration.seconds(120)
 }
 
@@ -158,6 +168,8 @@ struct CondemnedLink {
 /// paths, 768 KiB where all are 64 links long.
 struct FaultSearches {
   static let limit = 8
+  /// Of these, for paths that waited; the others are kept for sources that lose frames.
+  static let trialLimit = 6
   static let waitingLimit = 32
   static let condemnedLimit = 256
   /// Paths tried around one link that was found to lose frames.
@@ -169,6 +181,7 @@ struct FaultSearches {
     let purpose: FaultSearch.Purpose
     let path: [TopologyLink]
     let traffic: FrameClass
+    let settling: Duration
     var repeatsLeft = 0
     var notBefore = Instant.zero
   }
@@ -191,6 +204,30 @@ struct FaultSearches {
 
   func owns(_ route: UInt32) -> Bool { running.contains { $0.builder.route == route } }
 
+  /// What this component said of its ways back is being looked into.
+  func isTrying(hintOf component: UInt32) -> Bool {
+    running.contains {
+      if case .hint(component, _) = $0.purpose { true } else { false }
+    }
+  }
+
+  /// Frames of a retest go out.
+  mutating func tried(_ link: TopologyLink, at now: Instant) {
+    for i in condemned.indices where condemned[i].link == link { condemned[i].since = now }
+  }
+
+  /// Makes room for one condemned link more.
+  mutating func removeOldest() -> CondemnedLink {
+    let oldest = condemned.removeFirst()
+    unname(oldest.link)
+    return oldest
+  }
+
+  /// Ends of a link that is not condemned any more: who has fewer than two is named anew when he gets them again.
+  mutating func unname(_ link: TopologyLink) {
+    for end in [link.from, link.to] where suspicion(of: end) < 2 { named.removeAll { $0 == end } }
+  }
+
   /// Condemned links of a node, by neighbour at most one.
   func suspicion(of node: ComponentID) -> Int {
     var neighbours: [ComponentID] = []
@@ -205,7 +242,7 @@ struct FaultSearches {
     var deadline = Instant.never
     for search in running { deadline = min(deadline, search.due) }
     for entry in condemned { deadline = min(deadline, entry.due) }
-    if running.count < FaultSearches.limit {
+    if running.count < FaultSearches.trialLimit {
       for trial in waiting { deadline = min(deadline, trial.notBefore) }
     }
     return deadline

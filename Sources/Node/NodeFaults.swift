@@ -17,7 +17,7 @@ import Wire
 extension Node {
   // MARK: What begins a search
 
-  /// Three frames in a row were lost on one of this node's ways: an MA looks for the place, a component tells its MA.
+  /// Probes in a row were lost on one of this node's ways: an MA looks for the place, a component tells its MA.
   mutating func suspect(_ way: Way, of channel: Channel, at now: Instant) {
     guard channel.suspicions.takeIfAvailable(at: now) else { return }
     if channel.isUplink {
@@ -46,8 +46,10 @@ extension Node {
   private mutating func search(
     _ purpose: FaultSearch.Purpose, _ channel: Channel, place: Int, lost: [UInt32], at now: Instant
   ) {
-    guard let authority, let admission = authority.admissions[channel.number], place < admission.laid.count,
-      let way = channel.ways.at(place), let path = admission.laid[place].path,
+    var isHintTwice = false
+    if case .hint = purpose { isHintTwice = authority?.faults.isTrying(hintOf: channel.number) ?? false }
+    guard let authority, !isHintTwice, let admission = authority.admissions[channel.number],
+      place < admission.laid.count, let way = channel.ways.at(place), let path = admission.laid[place].path,
       admission.laid[place].route == way.builder.route, !admission.laid[place].isStale,
       // Where it goes over such a link it is the only way, or another is about to be laid.
       !authority.faults.crossesCondemned(path.links), !authority.faults.owns(way.builder.route),
@@ -56,13 +58,16 @@ extension Node {
       counters.suspicionsRefused &+= 1
       return
     }
-    var search = FaultSearch(
-      purpose, path: path.links, builder: way.builder, frameSize: way.frameSize, traffic: way.probing.traffic,
-      lost: lost, repeats: FaultSearch.repeats, at: now)
-    if !lost.isEmpty {
-      search.since = now - max(WayProbing.pace, way.probing.roundTrip * 2) * Int64(WayProbing.lossLimit + 1)
+    // Frames of a way that has answered are not under way longer than that; of another one only acknowledgements tell.
+    var settling = way.probing.roundTrip * 2
+    if !way.probing.hasAnswered {
+      settling = FaultSearch.unhurriedSettling
+      if case .hint = purpose, let usual = channel.stream.smoothedRoundTrip { settling = usual * 4 }
     }
-    search.settling = max(search.settling, way.probing.roundTrip * 2)
+    let search = FaultSearch(
+      purpose, path: path.links, builder: way.builder, frameSize: way.frameSize, traffic: way.probing.traffic,
+      settling: max(settling, authority.graph.roundTrip(of: path.links) * 2), lost: lost,
+      lostSince: lost.isEmpty ? nil : way.probing.lostSince, repeats: FaultSearch.repeats, at: now)
     authority.faults.running.append(search)
     counters.searches &+= 1
   }
@@ -111,10 +116,12 @@ extension Node {
       }
     }
     tendCondemned(at: now)
-    while authority.faults.running.count < FaultSearches.limit,
+    while authority.faults.running.count < FaultSearches.trialLimit,
       let next = authority.faults.waiting.firstIndex(where: { $0.notBefore <= now })
     {
-      begin(authority.faults.waiting.remove(at: next), at: now)
+      let trial = authority.faults.waiting.remove(at: next)
+      if begin(trial, at: now) { continue }
+      if case .retest(let link) = trial.purpose { letOff(link, at: now) }
     }
   }
 
@@ -123,6 +130,7 @@ extension Node {
     guard let authority else { return true }
     var search = authority.faults.running[i]
     defer { if i < authority.faults.running.count { authority.faults.running[i] = search } }
+    if search.ends <= now { return true }
     switch search.stage {
     case .probing:
       guard authority.faults.frames.takeIfAvailable(at: now) else {
@@ -130,6 +138,7 @@ extension Node {
         return false
       }
       guard sendAlong(search, number: UInt32(search.sent), at: now) else { return true }
+      if search.sent == 0, case .retest(let link) = search.purpose { authority.faults.tried(link, at: now) }
       search.counters.append(search.builder.counter)
       search.sent += 1
       if search.sent == FaultSearch.probeCount { search.stage = .asking(times: 0) }
@@ -138,7 +147,7 @@ extension Node {
     case .asking(let times):
       if search.isAnswered || times == FaultSearch.askingLimit { return true }
       search.stage = .asking(times: times + 1)
-      search.due = now + max(FaultSearch.askingPace, search.settling)
+      search.due = now + search.settling
       let request = TraceRequest(route: search.builder.route, counters: search.counters)
       for (hop, link) in search.path.enumerated() where search.passages[hop] == nil {
         if link.to == identity.id {
@@ -186,11 +195,17 @@ extension Node {
       }
     }
     let finding = isWhole ? search.finding : .unclear
-    if case .retest = search.purpose { retested(search, carries: finding == .carries, at: now) }
+    if case .retest(let link) = search.purpose {
+      if finding == .carries {
+        carriesAgain(link, at: now)
+      } else if search.sent == 0 {
+        letOff(link, at: now)
+      }
+    }
     switch finding {
     case .carries:
       if case .hint(let number, let place) = search.purpose {
-        tryBackwards(channels[Int(number)], place, search.traffic)
+        tryBackwards(channels[Int(number)], place, search.traffic, search.settling)
       }
     case .link(let n): condemn(n, of: search, at: now)
     case .node(let n):
@@ -200,45 +215,54 @@ extension Node {
       counters.searchesVain &+= 1
       guard search.repeatsLeft > 0, !authority.faults.crossesCondemned(search.path) else { return }
       wait(
-        for: search.path, search.traffic, search.purpose, repeats: search.repeatsLeft - 1,
+        for: search.path, search.traffic, search.purpose, settling: search.settling, repeats: search.repeatsLeft - 1,
         notBefore: now + FaultSearch.repeatAfter)
     }
   }
 
   // MARK: Paths to try
 
-  private mutating func begin(_ trial: FaultSearches.Trial, at now: Instant) {
-    guard let authority, trial.path.count <= authority.size.entries else { return }
+  /// False, and nothing done, where no frames can be made for the path.
+  private mutating func begin(_ trial: FaultSearches.Trial, at now: Instant) -> Bool {
+    guard let authority, trial.path.count <= authority.size.entries else { return false }
     var frameSize = Int(UInt16.max)
     for link in trial.path { frameSize = min(frameSize, Int(authority.graph.frameSize(of: link) ?? 0)) }
     let route = authority.nextRoute()
     var hops: [RouteHop] = []
     for (i, link) in trial.path.enumerated() {
-      guard let key = link.to == identity.id ? authority.ownKey : onionKey(link.to, authority) else { return }
+      guard let key = link.to == identity.id ? authority.ownKey : onionKey(link.to, authority) else {
+        return false
+      }
       let egress = i + 1 < trial.path.count ? trial.path[i + 1].fromAdjacency : deliverHere
       hops.append(RouteHop(key: key, route: route, ingress: link.toAdjacency, egress: egress))
     }
     guard frameSize >= authority.size.smallestFrame,
       let builder = OnionBuilder(route: route, size: authority.size, hops: hops, entropy: &entropy)
-    else { return }
+    else { return false }
     counters.searches &+= 1
     authority.faults.running.append(
       FaultSearch(
         trial.purpose, path: trial.path, builder: builder, frameSize: frameSize, traffic: trial.traffic,
-        repeats: trial.repeatsLeft, at: now))
+        settling: max(trial.settling, authority.graph.roundTrip(of: trial.path) * 2), repeats: trial.repeatsLeft,
+        at: now))
+    return true
   }
 
+  /// Has a path tried when there is a place; false, and nothing done, where it cannot be, or waits already.
+  @discardableResult
   private func wait(
-    for path: [TopologyLink], _ traffic: FrameClass, _ purpose: FaultSearch.Purpose = .trial, repeats: Int = 0,
-    notBefore: Instant = .zero
-  ) {
+    for path: [TopologyLink], _ traffic: FrameClass, _ purpose: FaultSearch.Purpose = .trial, settling: Duration,
+    repeats: Int = 0, notBefore: Instant = .zero
+  ) -> Bool {
     guard let authority, path.count <= authority.size.entries, isSimple(path),
-      !authority.faults.waiting.contains(where: { $0.path == path })
-    else { return }
-    guard authority.faults.waiting.count < FaultSearches.waitingLimit else { return }
+      !authority.faults.waiting.contains(where: { $0.path == path }),
+      authority.faults.waiting.count < FaultSearches.waitingLimit
+    else { return false }
     authority.faults.waiting.append(
       FaultSearches.Trial(
-        purpose: purpose, path: path, traffic: traffic, repeatsLeft: repeats, notBefore: notBefore))
+        purpose: purpose, path: path, traffic: traffic, settling: settling, repeatsLeft: repeats,
+        notBefore: notBefore))
+    return true
   }
 
   /// No node twice; only the end may be this MA.
@@ -251,26 +275,24 @@ extension Node {
   }
 
   /// What a component says to lose frames carries there; whether it does so back only a round trip by another way shows.
-  private func tryBackwards(_ channel: Channel, _ place: Int, _ traffic: FrameClass) {
+  private func tryBackwards(_ channel: Channel, _ place: Int, _ traffic: FrameClass, _ settling: Duration) {
     guard let authority, let admission = authority.admissions[channel.number], place < admission.laid.count,
       let back = admission.laid[place].path
     else { return }
     let way = back.links.reversed().map { $0.reversed }
     for laid in admission.laid {
-      guard let there = laid.path, isSimple(there.links + way) else { continue }
-      wait(for: there.links + way, traffic)
-      return
+      if let there = laid.path, wait(for: there.links + way, traffic, settling: settling) { return }
     }
   }
 
   /// Paths through both ends of a link that loses frames, without it in that direction: they show which end it is, and
   /// which of its other links lose frames too.
-  private func tryAround(_ link: TopologyLink, _ traffic: FrameClass) {
+  private func tryAround(_ link: TopologyLink, _ traffic: FrameClass, _ settling: Duration) {
     guard let authority else { return }
     let before = authority.faults.waiting.count
     func add(_ path: [TopologyLink]) {
       guard authority.faults.waiting.count < before + FaultSearches.trialsAround else { return }
-      wait(for: path, traffic)
+      wait(for: path, traffic, settling: settling)
     }
     for end in [link.from, link.to] where end != identity.id {
       guard let way = authority.graph.path(to: end)?.links, !way.contains(where: { $0.isSameLink(as: link) }) else {
@@ -298,15 +320,18 @@ extension Node {
       authority.faults.condemned[known].retests = 0
       authority.faults.condemned[known].since = now
       authority.faults.condemned[known].path = path
+      authority.faults.condemned[known].settling = search.settling
       authority.faults.condemned[known].due = now + authority.faults.condemned[known].pace
     } else {
       if authority.faults.condemned.count == FaultSearches.condemnedLimit {
-        let oldest = authority.faults.condemned.removeFirst()
+        let oldest = authority.faults.removeOldest()
         counters.condemnedOverLimit &+= 1
         if !oldest.isLifted { authority.graph.setPenalty(0, on: oldest.link) }
       }
       authority.faults.condemned.append(
-        CondemnedLink(link: link, path: path, traffic: search.traffic, since: now, due: now + .seconds(5)))
+        CondemnedLink(
+          link: link, path: path, traffic: search.traffic, settling: search.settling, since: now,
+          due: now + .seconds(5)))
     }
     counters.linksCondemned &+= 1
     authority.graph.setPenalty(FaultSearches.penalty, on: link)
@@ -321,17 +346,22 @@ extension Node {
         .warning,
         "\(nameOf(end) ?? end.description) seems to drop what it should pass on: \(count) of its links lose frames")
     }
-    tryAround(link, search.traffic)
+    tryAround(link, search.traffic, search.settling)
   }
 
-  private mutating func retested(_ search: FaultSearch, carries: Bool, at now: Instant) {
-    guard let authority,
-      let i = authority.faults.condemned.firstIndex(where: { entry in
-        !entry.isLifted && search.path.contains { $0 == entry.link }
-          && (search.path.last == entry.link || search.path.dropLast().last == entry.link)
+  private mutating func carriesAgain(_ link: TopologyLink, at now: Instant) {
+    guard let i = authority?.faults.condemned.firstIndex(where: { !$0.isLifted && $0.link == link }) else { return }
+    lift(i, "carries again", at: now)
+  }
+
+  /// Of a link that cannot be tried nobody can say that it still loses frames.
+  private mutating func letOff(_ link: TopologyLink, at now: Instant) {
+    guard
+      let i = authority?.faults.condemned.firstIndex(where: {
+        !$0.isLifted && $0.link == link && now - $0.since > CondemnedLink.untestable
       })
     else { return }
-    if carries { lift(i, "carries again", at: now) }
+    lift(i, "cannot be tried any more", at: now)
   }
 
   private mutating func lift(_ i: Int, _ why: StaticString, at now: Instant) {
@@ -343,9 +373,7 @@ extension Node {
     scheduleRecompute(at: now)
     let (near, far) = (nameOf(link.from) ?? link.from.description, nameOf(link.to) ?? link.to.description)
     report(.notice, "the link \(near) - \(far) \(text(why)): routes may use it")
-    for end in [link.from, link.to] where authority.faults.suspicion(of: end) < 2 {
-      authority.faults.named.removeAll { $0 == end }
-    }
+    authority.faults.unname(link)
   }
 
   private mutating func tendCondemned(at now: Instant) {
@@ -361,12 +389,14 @@ extension Node {
         continue
       }
       let entry = authority.faults.condemned[i]
+      var isQueued = false
       if let path = retestPath(entry) {
-        wait(for: path, entry.traffic, .retest)
-        authority.faults.condemned[i].since = now
-      } else if now - entry.since > CondemnedLink.untestable {
-        lift(i, "cannot be tried any more", at: now)
-        continue
+        isQueued = wait(
+          for: path, entry.traffic, .retest(entry.link), settling: max(entry.settling, FaultSearch.unhurriedSettling))
+      }
+      if !isQueued {
+        letOff(entry.link, at: now)
+        if authority.faults.condemned[i].isLifted { continue }
       }
       authority.faults.condemned[i].retests += 1
       authority.faults.condemned[i].due = now + authority.faults.condemned[i].pace
@@ -382,7 +412,11 @@ extension Node {
     let way = entry.link.from == identity.id ? [] : authority.graph.path(to: entry.link.from)?.links
     if let way, let at = entry.path.firstIndex(of: entry.link) {
       let path = way + entry.path[at...]
-      if isSimple(path), path.allSatisfy({ authority.graph.frameSize(of: $0) != nil }) { other = path }
+      if path.count <= authority.size.entries, isSimple(path),
+        path.allSatisfy({ authority.graph.frameSize(of: $0) != nil })
+      {
+        other = path
+      }
     }
     return entry.retests % 2 == 0 ? known ?? other : other ?? known
   }

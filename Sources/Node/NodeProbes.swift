@@ -22,21 +22,94 @@ struct WayProbing {
   static let pace = Duration.milliseconds(200)
   /// So many in a row without an answer, and another way is taken.
   static let lossLimit = 3
+  /// The same of a way that has never answered: 200, 400, 800 and 1,600 ms apart, together `longest`.
+  static let firstLossLimit = 4
+  /// So many of them, and another way is taken while the answer is waited for: 600 ms.
+  static let asideLimit = 2
   /// For how long then: what drops frames and passes hellos mends itself seldom.
   static let doubt = Duration.seconds(60)
+  /// Round trips are taken for no longer, whatever is measured; a first answer is waited for so long.
+  static let longest = Duration.seconds(3)
+  /// Probes whose answers still count when they come late.
+  static let remembered = 8
+
+  struct Sent {
+    let number: UInt32
+    let at: Instant
+  }
 
   var nextProbe = Instant.zero
-  /// Number of the last probe, and whether it was answered.
-  var number: UInt32 = 0
-  var isOpen = false
-  var sentAt = Instant.zero
-  var lost = 0
+  /// Number of the last probe.
+  private(set) var number: UInt32 = 0
+  /// The last probe was neither answered nor counted as lost.
+  private(set) var isOpen = false
+  /// The last ones without an answer, the oldest first.
+  private var unanswered: [Sent] = []
+  private(set) var lost = 0
+  /// When the first of those that were lost in a row was sent.
+  private(set) var lostSince = Instant.zero
   /// In the onion headers of the last probes that were lost in a row.
-  var lostCounters: [UInt32] = []
-  var counter: UInt32 = 0
+  private(set) var lostCounters: [UInt32] = []
+  private var counter: UInt32 = 0
+  private var sentAt = Instant.zero
   /// The class of the last probe.
-  var traffic = FrameClass.bulk
-  var roundTrip = Duration.zero
+  private(set) var traffic = FrameClass.bulk
+  /// Zero before the first answer. A longer one counts at once, a shorter one by an eighth.
+  private(set) var roundTrip = Duration.zero
+  /// The way was put aside before its first answer: when it is taken for one that loses frames.
+  var verdictDue = Instant.never
+  /// What `doubtEnds` of the way was set to for want of answers, and what it was before.
+  var silenceEnds = Instant.zero
+  var doubtBefore = Instant.zero
+
+  var hasAnswered: Bool { roundTrip > .zero }
+
+  /// From one probe to the next: a probe without an answer by then is lost.
+  var spacing: Duration {
+    hasAnswered
+      ? max(WayProbing.pace, roundTrip * 2) : WayProbing.pace * (1 << Int64(min(lost, WayProbing.firstLossLimit - 1)))
+  }
+
+  var isSilent: Bool { lost >= (hasAnswered ? WayProbing.lossLimit : WayProbing.firstLossLimit) }
+
+  /// The last probe went out: its number, and the counter of its onion header.
+  mutating func sent(_ number: UInt32, counter: UInt32, traffic: FrameClass, at now: Instant) {
+    self.number = number
+    self.counter = counter
+    self.traffic = traffic
+    sentAt = now
+    isOpen = true
+    if unanswered.count == WayProbing.remembered { unanswered.removeFirst() }
+    unanswered.append(Sent(number: number, at: now))
+  }
+
+  /// The time for the answer to the last probe is over. It counts once, whether another probe can be sent or not.
+  mutating func countLoss() {
+    isOpen = false
+    if lost == 0 { lostSince = sentAt }
+    lost += 1
+    lostCounters = lostCounters.suffix(WayProbing.lossLimit - 1) + [counter]
+  }
+
+  /// Takes an answer; how long it took, nil when no such probe waits for one.
+  mutating func answered(_ number: UInt32, at now: Instant) -> Duration? {
+    guard let i = unanswered.firstIndex(where: { $0.number == number }) else { return nil }
+    let time = now - unanswered[i].at
+    // Answers overtake one another; those before may still come.
+    unanswered.remove(at: i)
+    let sample = min(max(time, .nanoseconds(1)), WayProbing.longest)
+    roundTrip = sample >= roundTrip ? sample : roundTrip - (roundTrip - sample) / 8
+    if number == self.number { isOpen = false }
+    if isOpen { nextProbe = max(nextProbe, sentAt + spacing) }
+    verdictDue = .never
+    forgetLosses()
+    return time
+  }
+
+  mutating func forgetLosses() {
+    lost = 0
+    lostCounters = []
+  }
 }
 
 extension Node {
@@ -50,21 +123,23 @@ extension Node {
   @inline(never)
   private mutating func sendProbe(_ way: Way, _ onionClass: OnionClass, of channel: Channel, at now: Instant) {
     if way.probing.isOpen {
-      way.probing.lost += 1
-      way.probing.lostCounters = way.probing.lostCounters.suffix(WayProbing.lossLimit - 1) + [way.probing.counter]
-      counters.probesLost &+= 1
-      if way.probing.lost >= WayProbing.lossLimit, leaveSilently(way, of: channel, at: now) { return }
+      way.probing.countLoss()
+      // Before the first answer nobody knows how long one takes.
+      if way.probing.hasAnswered { counters.probesLost &+= 1 }
+      if way.probing.isSilent {
+        if leaveSilently(way, of: channel, at: now) { return }
+      } else if putAside(way, of: channel, at: now) {
+        return
+      }
     }
+    judgeThoseAside(channel, at: now)
+    way.probing.nextProbe = now + way.probing.spacing
+    let number = way.probing.number &+ 1
     guard let session = channel.session,
       let buffer = probeFrame(
-        way.builder, frameSize: way.frameSize, session: session, class: onionClass, number: way.probing.number &+ 1)
+        way.builder, frameSize: way.frameSize, session: session, class: onionClass, number: number)
     else { return }
-    way.probing.number &+= 1
-    way.probing.isOpen = true
-    way.probing.counter = way.builder.counter
-    way.probing.traffic = onionClass.traffic
-    way.probing.sentAt = now
-    way.probing.nextProbe = now + max(WayProbing.pace, way.probing.roundTrip * 2)
+    way.probing.sent(number, counter: way.builder.counter, traffic: onionClass.traffic, at: now)
     counters.probesSent &+= 1
     if sendOnion(buffer, size: way.builder.size, on: way.egress, at: now) { return }
     pool.give(buffer)
@@ -94,21 +169,56 @@ extension Node {
     return buffer
   }
 
-  /// Three probes in a row were lost: another way is taken, where there is one. True when the way is left.
+  /// Probes in a row were lost: another way is taken, where there is one. True when the way is left.
   private mutating func leaveSilently(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
-    way.probing.lost = 0
-    way.probing.isOpen = false
+    if !way.probing.hasAnswered { counters.probesLost &+= UInt64(way.probing.lost) }
+    way.probing.verdictDue = .never
     suspect(way, of: channel, at: now)
-    way.probing.lostCounters = []
+    way.probing.forgetLosses()
     guard channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) }) else { return false }
-    way.doubtEnds = max(way.doubtEnds, now + WayProbing.doubt)
     counters.waysSilent &+= 1
     report(
       .warning,
       "a way to \(String(decoding: channel.name, as: UTF8.self)) loses frames while all its links are up: another is taken"
     )
-    chooseWays(channel, at: now)
+    putInDoubt(way, of: channel, at: now)
     return true
+  }
+
+  /// A way that has never answered, where answers are faster otherwise: another is taken, and nothing said until the time
+  /// for a first answer is over. True when the way is left.
+  private mutating func putAside(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
+    guard !way.probing.hasAnswered, way.probing.lost >= WayProbing.asideLimit, way.probing.verdictDue == .never,
+      let usual = usualRoundTrip(channel), now - way.probing.lostSince >= usual * 4,
+      channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) })
+    else { return false }
+    way.probing.verdictDue = way.probing.lostSince + WayProbing.longest
+    putInDoubt(way, of: channel, at: now)
+    return true
+  }
+
+  /// The longest that answers by the peer's other ways take, or acknowledgements where none has answered; nil when no time
+  /// is known.
+  private func usualRoundTrip(_ channel: Channel) -> Duration? {
+    var longest: Duration?
+    for case let way? in channel.ways.places where way.probing.hasAnswered {
+      longest = max(longest ?? .zero, way.probing.roundTrip)
+    }
+    return longest ?? channel.stream.smoothedRoundTrip
+  }
+
+  /// Ways that carry no traffic, and so no probes, since they were put aside.
+  private mutating func judgeThoseAside(_ channel: Channel, at now: Instant) {
+    for case let way? in channel.ways.places where way.probing.verdictDue <= now {
+      _ = leaveSilently(way, of: channel, at: now)
+    }
+  }
+
+  private mutating func putInDoubt(_ way: Way, of channel: Channel, at now: Instant) {
+    if way.doubtEnds != way.probing.silenceEnds { way.probing.doubtBefore = way.doubtEnds }
+    way.doubtEnds = max(way.doubtEnds, now + WayProbing.doubt)
+    way.probing.silenceEnds = way.doubtEnds
+    chooseWays(channel, at: now)
   }
 
   /// PROBE: what came in full size is answered in few bytes. `body` is the message without its type byte.
@@ -123,18 +233,16 @@ extension Node {
     sendDatagram(answer, on: channel, at: now)
   }
 
-  /// PROBED: the way carries.
-  func takeProbed(_ body: Span<UInt8>, on channel: Channel, at now: Instant) throws(WireError) {
+  /// PROBED: the way carries. One that was left for want of this answer is only slow, and taken again.
+  mutating func takeProbed(_ body: Span<UInt8>, on channel: Channel, at now: Instant) throws(WireError) {
     var reader = ByteReader(body)
     let route = try reader.u32()
     let number = try reader.u32()
     guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("probed length")) }
-    guard let way = channel.ways.way(of: route) else { return }
-    way.probing.lost = 0
-    way.probing.lostCounters = []
-    guard way.probing.isOpen, number == way.probing.number else { return }
-    way.probing.isOpen = false
-    way.probing.roundTrip = now - way.probing.sentAt
+    guard let way = channel.ways.way(of: route), let time = way.probing.answered(number, at: now) else { return }
+    guard time <= WayProbing.longest, way.isInDoubt(at: now), way.doubtEnds == way.probing.silenceEnds else { return }
+    way.doubtEnds = way.probing.doubtBefore
+    chooseWays(channel, at: now)
   }
 }
 

@@ -42,7 +42,8 @@ public struct ControlStream {
   private var waiting = BoundedQueue<Chunk>(limit: ControlStream.queueLimit)
   private(set) var underWay: [Chunk] = []
   private var nextNumber: UInt32 = 0
-  private var smoothedRoundTrip: Duration?
+  /// Of chunks that were sent once, smoothed by eighths; nil before the first.
+  public private(set) var smoothedRoundTrip: Duration?
   /// Doublings the next time-out begins with. They are kept from a chunk that had to be repeated to the next, until one
   /// is answered that was sent once: otherwise a round trip longer than the time-out would never be measured.
   private var doublings = 0

@@ -271,6 +271,23 @@ public struct TopologyGraph {
     return nil
   }
 
+  /// The sum of the round trips that the ends of a path's links report, the longer of both for each; what is not measured
+  /// counts nothing, and no link more than a minute.
+  public func roundTrip(of path: [TopologyLink]) -> Duration {
+    var sum = Duration.zero
+    for link in path {
+      let near = roundTrip(of: link.fromAdjacency, at: link.from)
+      sum = sum + .microseconds(Int64(min(max(near, roundTrip(of: link.toAdjacency, at: link.to)), 60_000_000)))
+    }
+    return sum
+  }
+
+  private func roundTrip(of adjacency: UInt16, at id: ComponentID) -> UInt32 {
+    guard let index = indices[id] else { return 0 }
+    for report in members[index].adjacencies where report.number == adjacency { return report.roundTrip }
+    return 0
+  }
+
   /// The usable links that leave a node as of the last `recompute`, in the order of its adjacencies.
   public func links(from id: ComponentID) -> [TopologyLink] {
     guard let index = indices[id] else { return [] }

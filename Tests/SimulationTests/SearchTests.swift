@@ -38,6 +38,12 @@ import Wire
     }
   }
 
+  /// Searches by components' hints that are under way.
+  private func hints(_ world: World) -> Int {
+    let running = world.nodes[0].running?.storage.pointee.authority?.faults.running ?? []
+    return running.filter { if case .hint = $0.purpose { true } else { false } }.count
+  }
+
   private func name(_ world: World, _ node: Int) -> String {
     String(decoding: world.nodes[node].running?.storage.pointee.contents.name.bytes ?? [], as: UTF8.self)
   }
@@ -107,11 +113,31 @@ import Wire
 
   @Test func `the only way stays a way`() throws {
     let world = try standing(.line(4), seed: 84)
+    let flow = world.startFlow(from: 0, to: 3, every: .milliseconds(2))
+    world.run(for: .seconds(1))
+    // What is small passes, the questions about what is lost too.
+    world.setLargestFrame(1, 1_000)
+    world.run(for: .milliseconds(1_200))
+    #expect(world.counter(0, "linksCondemned") > 0)
+    #expect(avoided(world) == [[1, 2]])
+    #expect(way(world, to: 3) == [1, 2, 3])
+    world.setLargestFrame(1, .max)
+    world.endFlow(flow)
+    world.run(for: .milliseconds(200))
+    #expect(world.traffic.flows[flow].sent == world.traffic.flows[flow].arrivals.count)
+    let back = world.run(atMost: .seconds(20)) { avoided($0).isEmpty }
+    tell("the only way: it is not avoided any more", back)
+    #expect(back != nil)
+    #expect(world.violations == [])
+  }
+
+  @Test func `where all behind a link are silent nothing is avoided, and the way carries when the link does`() throws {
+    let world = try standing(.line(4), seed: 84)
     _ = world.startFlow(from: 0, to: 3, every: .milliseconds(2))
     world.run(for: .seconds(1))
     world.setConduct(1, .greyTowards(2))
     world.run(for: .seconds(3))
-    #expect(avoided(world).allSatisfy { $0.contains(1) })
+    #expect(world.counter(0, "searchesVain") > 0 && world.counter(0, "linksCondemned") == 0)
     #expect(way(world, to: 3) == [1, 2, 3])
     world.setConduct(1, .honest)
     world.run(for: .milliseconds(300))
@@ -137,6 +163,7 @@ import Wire
         node.pump(channel, at: box.own(world.now))
       }
       world.run(for: .milliseconds(100))
+      #expect(hints(world) <= 1)
     }
     #expect(avoided(world) == [] && world.counter(0, "linksCondemned") == 0)
     // 20 s: one in 2 s and three at once, each with a search of the way back at most.
@@ -148,6 +175,47 @@ import Wire
     #expect(world.traffic.flows[flow].sent == world.traffic.flows[flow].arrivals.count)
     world.checkTables()
     #expect(world.violations == [])
+  }
+
+  @Test func `an avoided link that cannot be tried is let off, though there is a path to it`() throws {
+    let world = try standing(.line(3), seed: 86)
+    let box = world.nodes[0]
+    world.enter(box) { node in
+      guard let authority = node.authority, let id = world.nodes[2].running?.storage.pointee.id,
+        let path = authority.graph.path(to: id)?.links
+      else { return }
+      // No place to wait at, ever.
+      for _ in 0..<FaultSearches.waitingLimit {
+        authority.faults.waiting.append(
+          FaultSearches.Trial(purpose: .trial, path: [], traffic: .bulk, settling: .zero, notBefore: .never))
+      }
+      let now = box.own(world.now)
+      authority.faults.condemned.append(
+        CondemnedLink(link: path[1], path: path, traffic: .bulk, settling: .zero, since: now, due: now + .seconds(5)))
+    }
+    #expect(avoided(world) == [[1, 2]])
+    world.run(for: .seconds(100))
+    #expect(avoided(world) == [[1, 2]])
+    world.run(for: .seconds(40))
+    #expect(avoided(world).isEmpty)
+    #expect(world.nodes[0].hasLogged("cannot be tried any more"))
+  }
+
+  @Test func `who lost an avoided link to make room is named anew`() {
+    func id(_ n: UInt8) -> ComponentID {
+      var bytes = Bytes16()
+      bytes.withMutableBytes { $0[0] = n }
+      return ComponentID(bytes)
+    }
+    var faults = FaultSearches()
+    for far: UInt8 in [2, 3] {
+      let link = TopologyLink(from: id(1), fromAdjacency: UInt16(far), to: id(far), toAdjacency: 1)
+      faults.condemned.append(
+        CondemnedLink(link: link, path: [link], traffic: .bulk, settling: .zero, since: .zero, due: .zero))
+    }
+    faults.named = [id(1)]
+    #expect(faults.removeOldest().link.to == id(2))
+    #expect(faults.named.isEmpty)
   }
 
   /// A frame comes to the node in the middle that lies, and goes on or not; honest nodes say what is.

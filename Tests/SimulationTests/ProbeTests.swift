@@ -1,0 +1,164 @@
+// Probes of ways: what is slow is not taken for what loses frames, and what loses frames is left soon
+// (docs/PROTOCOL.md §5, "Probes").
+
+import Core
+import Onion
+import Session
+import Store
+import Testing
+import Wire
+
+@testable import Node
+@testable import Simulator
+
+@Suite struct ProbeTests {
+  private let bulk = OnionClass(traffic: .bulk, towardAuthority: false, authority: 0)
+
+  private func ways(_ world: World, of node: Int, to peer: Int = 0) -> Ways? {
+    guard let here = world.nodes[node].running, let there = world.nodes[peer].running else { return nil }
+    if let authority = here.storage.pointee.authority {
+      let number = authority.byID[there.storage.pointee.id]
+      return number.map { here.storage.pointee.channels[Int($0)].ways }
+    }
+    return here.storage.pointee.uplinks.first?.channel.ways
+  }
+
+  // MARK: Slow ways
+
+  /// A round trip of 1.4 s on both of the MA's links, or on the one that the best way takes.
+  @Test(arguments: [true, false], [true, false]) func `a slow link is neither left nor avoided`(
+    all: Bool, isProtected: Bool
+  ) throws {
+    var layout = Layout(nodeCount: 4)
+    layout.tunnel(0, 1)
+    layout.cable(1, 2)
+    layout.cable(2, 3)
+    layout.tunnel(3, 0)
+    let world = try World(layout, seed: 91)
+    if !isProtected { try world.set("protected-rate=0") }
+    #expect(form(world) != nil)
+    var slow = LinkQuality()
+    slow.delay = .milliseconds(700)
+    world.setQuality(0, slow)
+    if all { world.setQuality(3, slow) }
+    world.run(for: .seconds(10))
+    let again = world.run(atMost: .seconds(60)) { $0.isComplete }
+    tell("slow links: all are reached", again)
+    try #require(again != nil)
+    let flows = [(0, 1), (1, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(10)) }
+    world.run(for: .seconds(20))
+    // A component that says so all the same.
+    world.enter(world.nodes[1]) { node in
+      guard let channel = node.uplinks.first?.channel else { return }
+      for case let way? in channel.ways.places {
+        _ = channel.stream.send(SuspectNotice(route: way.builder.route).encode())
+      }
+      node.pump(channel, at: world.nodes[1].own(world.now))
+    }
+    world.run(for: .seconds(10))
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .seconds(2))
+    for flow in flows {
+      print("SIM slow: \(world.traffic.flows[flow].arrivals.count) of \(world.traffic.flows[flow].sent)")
+      #expect(world.traffic.flows[flow].sent == world.traffic.flows[flow].arrivals.count)
+    }
+    for node in [0, 1] {
+      #expect(world.counter(node, "waysSilent") == 0 && world.counter(node, "probesLost") == 0)
+      for case let way? in ways(world, of: node, to: 1 - node)?.places ?? [] {
+        print("SIM slow: way of \(node) by \(way.egress), \(way.hops) hops: \(way.probing.roundTrip.milliseconds) ms")
+        #expect(!way.isInDoubt(at: world.nodes[node].own(world.now)))
+      }
+    }
+    #expect(world.counter(0, "searches") > 0)
+    #expect(world.counter(0, "linksCondemned") == 0)
+    #expect(world.violations == [])
+  }
+
+  @Test func `late answers are measured, and the last probe is not lost before twice that`() {
+    var probing = WayProbing()
+    var now = Instant(nanoseconds: 1_000_000_000)
+    func send(_ number: UInt32) {
+      probing.sent(number, counter: number, traffic: .bulk, at: now)
+      probing.nextProbe = now + probing.spacing
+    }
+    send(1)
+    _ = probing.answered(1, at: now + .milliseconds(10))
+    #expect(probing.roundTrip == .milliseconds(10) && probing.spacing == WayProbing.pace)
+    let first = now + .seconds(1)
+    for number: UInt32 in [2, 3, 4] {
+      now = first + WayProbing.pace * Int64(number - 2)
+      if number > 2 { probing.countLoss() }
+      send(number)
+    }
+    #expect(probing.lost == 2 && probing.lostSince == first)
+    #expect(probing.answered(2, at: first + .milliseconds(500)) == .milliseconds(500))
+    #expect(probing.lost == 0 && probing.isOpen)
+    #expect(probing.nextProbe == now + .seconds(1))
+    #expect(probing.answered(2, at: first + .milliseconds(501)) == nil)
+    _ = probing.answered(4, at: now + .milliseconds(100))
+    #expect(probing.roundTrip == .milliseconds(450) && !probing.isOpen)
+    // A component that answers after an hour gets no hour.
+    send(5)
+    _ = probing.answered(5, at: now + .seconds(3_600))
+    #expect(probing.roundTrip == WayProbing.longest)
+  }
+
+  @Test func `a way that has never answered has three seconds for it`() {
+    var probing = WayProbing()
+    var now = Instant(nanoseconds: 1_000_000_000)
+    let first = now
+    var number: UInt32 = 0
+    while !probing.isSilent {
+      if number > 0 { probing.countLoss() }
+      number += 1
+      probing.sent(number, counter: number, traffic: .bulk, at: now)
+      if !probing.isSilent { now = now + probing.spacing }
+    }
+    #expect(now - first == .seconds(3) && probing.lostCounters == [2, 3, 4])
+  }
+
+  // MARK: Ways that lose frames
+
+  @Test func `a grey hole that was there before the traffic is left within a second`() throws {
+    let world = try World(.ring(6), seed: 92)
+    try world.set("protected-rate=0")
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    world.setConduct(1, .greyHole)
+    let start = world.now
+    let flows = [(0, 2), (2, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1)) }
+    world.run(for: .seconds(6))
+    for flow in flows {
+      let first = try #require(world.traffic.flows[flow].arrivals.first)
+      tell("a grey hole before the traffic", first - start)
+      #expect(first - start <= .seconds(1))
+    }
+    // What was only put aside at first is found out.
+    #expect(world.counter(0, "waysSilent") == 1 && world.counter(0, "linksCondemned") > 0)
+    #expect(world.violations == [])
+  }
+
+  @Test func `a probe that cannot be made is not counted as lost again`() throws {
+    let world = try World(.line(2), seed: 93)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(1))
+    let box = world.nodes[0]
+    world.enter(box) { node in
+      guard let channel = node.channels.first(where: { !$0.ways.isEmpty }), let good = channel.ways.main else {
+        Issue.record("no way")
+        return
+      }
+      // Too narrow for a probe.
+      let way = Way(builder: good.builder, egress: good.egress, frameSize: 0, hops: 1, isPaired: false)
+      var now = box.own(world.now)
+      way.probing.sent(1, counter: 7, traffic: .bulk, at: now)
+      way.probing.nextProbe = now + WayProbing.pace
+      now = now + WayProbing.pace
+      for _ in 0..<10 {
+        node.probe(way, bulk, of: channel, at: now)
+        now = now + .milliseconds(1)
+      }
+      #expect(way.probing.lost == 1 && way.probing.lostCounters == [7])
+    }
+  }
+}
