@@ -338,7 +338,7 @@ extension Node {
     scheduleRecompute(at: now)
     let (near, far) = (nameOf(link.from) ?? link.from.description, nameOf(link.to) ?? link.to.description)
     report(.warning, "frames that \(near) has got do not come to \(far), and their link is up: routes avoid it")
-    for end in [link.from, link.to] {
+    for end in [link.from, link.to] where end != identity.id {
       let count = authority.faults.suspicion(of: end)
       guard count > 1, !authority.faults.named.contains(end) else { continue }
       authority.faults.named.append(end)
