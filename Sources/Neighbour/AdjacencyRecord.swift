@@ -53,7 +53,6 @@ struct AdjacencyRecord {
   /// The largest frame to send, bytes.
   var frameSize: Int
   var hearingUntil = Instant.zero
-  var hold = Duration.zero
   var sent: UInt64 = 0
   var received: UInt64 = 0
   var largest = InlineArray<5, UInt16>(repeating: 0)

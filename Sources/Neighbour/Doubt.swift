@@ -10,14 +10,6 @@ enum LinkDoubt {
   static let steps: [Int64] = [115, 140, 165]
 }
 
-/// How ticks of neighbours come together.
-enum LinkTicks {
-  /// A tick less than this part of an interval ahead is taken at once.
-  static let atOnce: Int64 = 8
-  /// Otherwise it comes nearer by this part of what is left.
-  static let share: Int64 = 4
-}
-
 extension NeighbourEngine {
   /// When the neighbour's silence is next of interest.
   func doubtDue(_ adjacency: AdjacencyPointer) -> Instant {

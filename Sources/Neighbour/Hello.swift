@@ -42,8 +42,8 @@ extension NeighbourEngine {
     deadlineIsStale = true
   }
 
-  /// A hello came in the second half of the interval: the next tick is drawn towards it, so that in
-  /// time neighbours tick together and a box with many ports wakes once for all it hears. No interval falls under a half.
+  /// A hello came in the second half of the interval: the next tick is drawn towards it, so that in time neighbours tick
+  /// together and a box with many ports wakes once for all it hears. No interval falls under a half.
   private mutating func drawTick(towards adjacency: AdjacencyPointer, at now: Instant) {
     // The quickest links draw alone: what they may be drawn by is short for all others too.
     guard linkInterval(adjacency) == quickest, adjacency.pointee.nextHello != .never,

@@ -33,6 +33,14 @@ enum LinkProtocol {
   static let openBurst: Int64 = 32
 }
 
+/// How ticks of neighbours come together.
+enum LinkTicks {
+  /// A tick less than this part of an interval ahead is taken at once.
+  static let atOnce: Int64 = 8
+  /// Otherwise it comes nearer by this part of what is left.
+  static let share: Int64 = 4
+}
+
 /// What only this node decides.
 enum NeighbourLimits {
   static let ports = 64

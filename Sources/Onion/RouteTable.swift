@@ -55,7 +55,7 @@ public struct RouteTable: ~Copyable {
   private var counts = InlineArray<16, Int>(repeating: 0)
   /// Routes that had to go for others.
   public private(set) var evicted: UInt64 = 0
-  /// Routes that were idle when the table would have grown.
+  /// Routes that went because they were idle.
   public private(set) var forgotten: UInt64 = 0
   private var nextLook = 0
 

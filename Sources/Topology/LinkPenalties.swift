@@ -36,3 +36,71 @@ struct LinkPenalties {
     return isTooLarge ? .max : sum
   }
 }
+
+// MARK: In the graph
+
+extension TopologyGraph {
+  /// Makes a link dearer by `penalty`, 0 for none, in both directions and for all paths from the next `recompute` on. It
+  /// stays the only way where it is the only way.
+  public mutating func setPenalty(_ penalty: UInt16, on link: TopologyLink) {
+    penalties.set(penalty, on: link)
+    for end in [link.from, link.to] {
+      if let index = indices[end], index == TopologyGraph.rootIndex || members[index].lsa != nil { makeStale(index) }
+    }
+  }
+
+  /// What a link costs more than its ends report.
+  public func penalty(of link: ConfirmedLink) -> UInt16 {
+    penalties.penalty(link.low.component, link.low.adjacency, link.high.component, link.high.adjacency)
+  }
+
+  /// Bytes a link carries as of the last `recompute`; nil when it is not there, or of no use.
+  public func frameSize(of link: TopologyLink) -> UInt16? {
+    guard let from = indices[link.from], let to = indices[link.to] else { return nil }
+    var arc = Int(links.first[from])
+    while arc >= 0 {
+      let near = links.arcs[arc]
+      if near.adjacency == link.fromAdjacency {
+        return near.isUsable && links.to(arc) == to && links.arcs[arc ^ 1].adjacency == link.toAdjacency
+          ? near.frameSize : nil
+      }
+      arc = Int(near.next)
+    }
+    return nil
+  }
+
+  /// The sum of the round trips that the ends of a path's links report, the longer of both for each; what is not measured
+  /// counts nothing, and no link more than a minute.
+  public func roundTrip(of path: [TopologyLink]) -> Duration {
+    var sum = Duration.zero
+    for link in path {
+      let near = roundTrip(of: link.fromAdjacency, at: link.from)
+      sum = sum + .microseconds(Int64(min(max(near, roundTrip(of: link.toAdjacency, at: link.to)), 60_000_000)))
+    }
+    return sum
+  }
+
+  private func roundTrip(of adjacency: UInt16, at id: ComponentID) -> UInt32 {
+    guard let index = indices[id] else { return 0 }
+    for report in members[index].adjacencies where report.number == adjacency { return report.roundTrip }
+    return 0
+  }
+
+  /// The usable links that leave a node as of the last `recompute`, in the order of its adjacencies.
+  public func links(from id: ComponentID) -> [TopologyLink] {
+    guard let index = indices[id] else { return [] }
+    var found: [TopologyLink] = []
+    var arc = Int(links.first[index])
+    while arc >= 0 {
+      let near = links.arcs[arc]
+      if near.isUsable {
+        found.append(
+          TopologyLink(
+            from: id, fromAdjacency: near.adjacency, to: names[links.to(arc)],
+            toAdjacency: links.arcs[arc ^ 1].adjacency))
+      }
+      arc = Int(near.next)
+    }
+    return found
+  }
+}

@@ -17,7 +17,7 @@ import Wire
 /// Limits: `nodeLimit` components × 255 adjacencies × 56 B = 14 MiB at 1,024; past it a component is refused and counted.
 public struct TopologyGraph {
   /// A component, or the root. Its index stays the same as long as it is there.
-  private struct Node {
+  struct Node {
     var id: ComponentID
     var lsa: LinkStateAdvertisement?
     /// The LSA's adjacencies sorted by number.
@@ -54,31 +54,31 @@ public struct TopologyGraph {
 
   public let root: ComponentID
   public let nodeLimit: Int
-  public private(set) var counters = Counters()
+  public internal(set) var counters = Counters()
 
-  private var members: [Node]
-  private var indices: [ComponentID: Int]
-  private var free: [Int] = []
+  var members: [Node]
+  var indices: [ComponentID: Int]
+  var free: [Int] = []
   /// Components with an LSA.
-  private var population = 0
+  var population = 0
   /// Nodes whose adjacencies are not yet in the table of links.
-  private var stale: [Int32] = []
-  private var isOtherSize = false
+  var stale: [Int32] = []
+  var isOtherSize = false
   /// Adjacencies in the LSAs and at the root.
-  private var reported = 0
+  var reported = 0
 
   // Of the last computation.
-  private var names: [ComponentID]
-  private var links = LinkTable()
-  private var tree = ShortestPathTree(root: TopologyGraph.rootIndex)
-  private var penalties = LinkPenalties()
-  private var sets: RouteSets
-  private var plan: DetourPlan
+  var names: [ComponentID]
+  var links = LinkTable()
+  var tree = ShortestPathTree(root: TopologyGraph.rootIndex)
+  var penalties = LinkPenalties()
+  var sets: RouteSets
+  var plan: DetourPlan
   /// The computation in which a node was last found to have moved, or was named.
-  private var moved: [UInt64] = []
-  private var named: [UInt64] = []
+  var moved: [UInt64] = []
+  var named: [UInt64] = []
 
-  private static let rootIndex = 0
+  static let rootIndex = 0
 
   /// - Parameters:
   ///   - nodeLimit: components beside the root, 1 … 16,384.
@@ -155,7 +155,7 @@ public struct TopologyGraph {
     return .changed
   }
 
-  private mutating func makeStale(_ index: Int) {
+  mutating func makeStale(_ index: Int) {
     guard !members[index].isStale else { return }
     members[index].isStale = true
     stale.append(Int32(truncatingIfNeeded: index))
@@ -240,72 +240,6 @@ public struct TopologyGraph {
     return links
   }
 
-  // MARK: links that lose frames
-
-  /// Makes a link dearer by `penalty`, 0 for none, in both directions and for all paths from the next `recompute` on. It
-  /// stays the only way where it is the only way.
-  public mutating func setPenalty(_ penalty: UInt16, on link: TopologyLink) {
-    penalties.set(penalty, on: link)
-    for end in [link.from, link.to] {
-      if let index = indices[end], index == TopologyGraph.rootIndex || members[index].lsa != nil { makeStale(index) }
-    }
-  }
-
-  /// What a link costs more than its ends report.
-  public func penalty(of link: ConfirmedLink) -> UInt16 {
-    penalties.penalty(link.low.component, link.low.adjacency, link.high.component, link.high.adjacency)
-  }
-
-  /// Bytes a link carries as of the last `recompute`; nil when it is not there, or of no use.
-  public func frameSize(of link: TopologyLink) -> UInt16? {
-    guard let from = indices[link.from], let to = indices[link.to] else { return nil }
-    var arc = Int(links.first[from])
-    while arc >= 0 {
-      let near = links.arcs[arc]
-      if near.adjacency == link.fromAdjacency {
-        return near.isUsable && links.to(arc) == to && links.arcs[arc ^ 1].adjacency == link.toAdjacency
-          ? near.frameSize : nil
-      }
-      arc = Int(near.next)
-    }
-    return nil
-  }
-
-  /// The sum of the round trips that the ends of a path's links report, the longer of both for each; what is not measured
-  /// counts nothing, and no link more than a minute.
-  public func roundTrip(of path: [TopologyLink]) -> Duration {
-    var sum = Duration.zero
-    for link in path {
-      let near = roundTrip(of: link.fromAdjacency, at: link.from)
-      sum = sum + .microseconds(Int64(min(max(near, roundTrip(of: link.toAdjacency, at: link.to)), 60_000_000)))
-    }
-    return sum
-  }
-
-  private func roundTrip(of adjacency: UInt16, at id: ComponentID) -> UInt32 {
-    guard let index = indices[id] else { return 0 }
-    for report in members[index].adjacencies where report.number == adjacency { return report.roundTrip }
-    return 0
-  }
-
-  /// The usable links that leave a node as of the last `recompute`, in the order of its adjacencies.
-  public func links(from id: ComponentID) -> [TopologyLink] {
-    guard let index = indices[id] else { return [] }
-    var found: [TopologyLink] = []
-    var arc = Int(links.first[index])
-    while arc >= 0 {
-      let near = links.arcs[arc]
-      if near.isUsable {
-        found.append(
-          TopologyLink(
-            from: id, fromAdjacency: near.adjacency, to: names[links.to(arc)],
-            toAdjacency: links.arcs[arc ^ 1].adjacency))
-      }
-      arc = Int(near.next)
-    }
-    return found
-  }
-
   // MARK: paths
 
   /// Brings the best paths up to date and tells which components' best paths (links, cost or frame size) appeared,
@@ -370,74 +304,10 @@ public struct TopologyGraph {
     return changed
   }
 
-  /// The best path to a component and up to three others, in the order of preference, to show an operator why the
-  /// first was chosen: the best paths that avoid one of its links each, and the one most disjoint from it.
-  public func explain(to id: ComponentID) -> [TopologyPath] {
-    guard let index = indices[id], let best = RouteSets.best(index, links, tree.labels), !best.isEmpty else {
-      return []
-    }
-    var search = RouteSearch()
-    search.grow(nodes: members.count, links: links.linkSlots, risks: links.riskSlots)
-    _ = search.findStem(root: TopologyGraph.rootIndex, links)
-    var others: [TopologyPath] = []
-    // At most 12 links are tried, spread over the path, so that an operator's question never holds up the loop.
-    let tried = min(best.count, 12)
-    for k in 0..<tried {
-      let arc = best[tried == 1 ? 0 : k * (best.count - 1) / (tried - 1)]
-      // A link all paths begin with has no way around.
-      if search.stem.contains(arc) { continue }
-      if search.search(to: index, links, tree.labels, barredLink: Int(arc) >> 1) != nil {
-        others.append(path(search.found))
-      }
-    }
-    search.use(best, links)
-    if search.search(to: index, links, tree.labels) != nil { others.append(path(search.found)) }
-    others.sort { $0.isBetter(than: $1) }
-    var answer = [path(best)]
-    for other in others where answer.count < 4 && other.links.count <= TopologyPath.longest {
-      if !answer.contains(other) { answer.append(other) }
-    }
-    return answer
-  }
-
-  // MARK: detours
-
-  /// Whether detours wait to be computed, or tables to be named.
-  public var hasPendingDetours: Bool { plan.hasWork }
-
-  /// Computes detours: around every link, and around the middle of every three nodes that a path in use goes through
-  /// (best paths and alternates), for both directions. Those first whose way has a link that is gone, then new ones, last
-  /// those that could be shorter now. Paths are followed as far as `nextAlternates` has come, so it is best called first.
-  /// - Parameter budget: arcs to look at.
-  /// - Returns: the nodes whose tables are others than before, sorted; the root may be among them.
-  public mutating func nextDetours(budget: Int) -> [ComponentID] {
-    var changed: [ComponentID] = []
-    for node in plan.work(budget, &links, tree.labels, sets, names) { changed.append(names[Int(node)]) }
-    counters.detoursRefused = plan.refused
-    changed.sort()
-    return changed
-  }
-
-  /// The detours that begin, pass or end at a component, or at the root.
-  public func detours(of id: ComponentID) -> DetourTable {
-    guard let index = indices[id] else { return DetourTable() }
-    return plan.table(of: index)
-  }
-
-  /// Gives up detours that no path has needed since the call before: until then one around a link that is gone still
-  /// serves frames of routes laid before. To be called every 30 s or so.
-  public mutating func ageDetours() { plan.age(&links) }
-
-  /// Whether the component reports a link that its other end does not report yet: that end has not been heard since.
-  public func reportsUnconfirmedLink(_ id: ComponentID) -> Bool {
-    guard let index = indices[id] else { return false }
-    return members[index].adjacencies.contains { farEnd(of: $0, at: id) == nil }
-  }
-
   // MARK: inside
 
   /// What the other end of a reported adjacency reports of it, when it confirms it.
-  private func farEnd(
+  func farEnd(
     of report: LinkStateAdvertisement.Adjacency, at id: ComponentID
   ) -> (index: Int, report: LinkStateAdvertisement.Adjacency)? {
     guard report.neighbour != id, let index = indices[report.neighbour] else { return nil }
@@ -554,7 +424,7 @@ public struct TopologyGraph {
     free.append(index)
   }
 
-  private func path(_ way: [Int32]) -> TopologyPath {
+  func path(_ way: [Int32]) -> TopologyPath {
     var path = TopologyPath(links: [], cost: links.cost(of: way), frameSize: links.frameSize(of: way))
     path.links.reserveCapacity(way.count)
     for arc in way {

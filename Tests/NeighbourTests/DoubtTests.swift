@@ -7,16 +7,9 @@ import Testing
 @testable import Neighbour
 
 @Suite struct DoubtTests {
-  private func upPair(seed: UInt8 = 1) throws -> Harness {
-    let harness = Harness.pair(seed: seed)
-    try #require(harness.runUntilUp() != nil)
-    harness.run(for: .seconds(4))
-    return harness
-  }
-
   @Test("a silent link is in doubt 33 ms after the last sign of life, and down at 62 ms as ever")
   func silent() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     let cut = harness.now
     harness.wires[0].fate = { _ in [] }
     harness.run(for: .milliseconds(200))
@@ -32,7 +25,7 @@ import Testing
 
   @Test("a neighbour that pauses for 35 ms is doubted, not called down, and trusted with its first frame")
   func pause() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     var doubted = 0
     for turn in 0..<20 {
       harness.boxes[0].isFrozen = true
@@ -53,7 +46,7 @@ import Testing
 
   @Test("what is lost one way is doubted by the end that sends it too, within 34 ms")
   func oneWay() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     let cut = harness.now
     harness.wires[0].fate = { $0.from == 0 ? [] : [.microseconds(20)] }
     harness.run(for: .milliseconds(50))
@@ -68,7 +61,7 @@ import Testing
 
   @Test("the neighbour is asked before it is doubted: one lost hello puts nothing in doubt")
   func oneLost() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     var lose = false
     harness.wires[0].fate = { transit in
       defer { if transit.from == 0 { lose = false } }
@@ -83,7 +76,7 @@ import Testing
 
   @Test("a neighbour that falls silent again and again has its link doubted twice a second, no more")
   func budget() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     var turn = 0
     for _ in 0..<100 {
       turn += 1

@@ -186,6 +186,14 @@ final class Harness {
     return harness
   }
 
+  /// The same, up and at rest.
+  static func upPair(seed: UInt8 = 1, adjust: (inout NeighbourConfiguration) -> Void = { _ in }) throws -> Harness {
+    let harness = Harness.pair(seed: seed, adjust: adjust)
+    try #require(harness.runUntilUp() != nil)
+    harness.run(for: .seconds(4))
+    return harness
+  }
+
   /// The box with the lower ID of a pair, which begins handshakes, and the other.
   var initiator: Int { boxes[0].identity.id < boxes[1].identity.id ? 0 : 1 }
   var responder: Int { 1 - initiator }

@@ -7,16 +7,9 @@ import Testing
 @testable import Neighbour
 
 @Suite struct LivenessTests {
-  private func upPair(seed: UInt8 = 1, adjust: (inout NeighbourConfiguration) -> Void = { _ in }) throws -> Harness {
-    let harness = Harness.pair(seed: seed, adjust: adjust)
-    try #require(harness.runUntilUp() != nil)
-    harness.run(for: .seconds(4))
-    return harness
-  }
-
   @Test("three missed hellos are down: 60 ms and a tenth of an interval after the last sign of life")
   func silent() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     let cut = harness.now
     harness.wires[0].fate = { _ in [] }
     harness.run(for: .seconds(1))
@@ -33,7 +26,7 @@ import Testing
 
   @Test("silence of a minute: the neighbour is forgotten, its number rests 10 s, and it comes back")
   func longSilence() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.wires[0].fate = { _ in [] }
     harness.run(for: .seconds(30))
     // After 10 s one hello a second.
@@ -50,7 +43,7 @@ import Testing
 
   @Test("a link that loses one way: one end is silent, the other told so, both within 95 ms")
   func oneWay() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     let cut = harness.now
     harness.wires[0].fate = { $0.from == 0 ? [] : [.microseconds(20)] }
     harness.run(for: .milliseconds(200))
@@ -79,7 +72,7 @@ import Testing
 
   @Test("any authentic frame is a sign of life: data alone keeps a link up")
   func dataIsLife() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.wires[0].fate = { _ in [] }
     for _ in 0..<50 {
       harness.run(for: .milliseconds(20))
@@ -95,7 +88,7 @@ import Testing
 
   @Test("carrier lost is down at once, carrier back is up within a round trip and a half")
   func carrier() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.setPort(0, isUp: false)
     #expect(harness.boxes[0].times(of: .down(1, .carrierLost)).first == harness.now)
     harness.setPort(1, isUp: false)
@@ -108,7 +101,7 @@ import Testing
 
   @Test("a port that is lost and back at one end only")
   func carrierOneEnd() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.setPort(0, isUp: false)
     harness.run(for: .milliseconds(5))
     harness.setPort(0)
@@ -119,7 +112,7 @@ import Testing
 
   @Test("goodbye is down at once and begins no handshake; a new process is let in again")
   func leaving() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.boxes[0].engine.shutdown(at: harness.now)
     harness.drain(0)
     harness.boxes[0].isFrozen = true
@@ -138,7 +131,7 @@ import Testing
   @Test("a box that restarts in 10 ms is linked again at once; the other end need not go down for it")
   func quickRestart() throws {
     for index in 0..<2 {
-      let harness = try upPair(seed: UInt8(20 + index))
+      let harness = try Harness.upPair(seed: UInt8(20 + index))
       harness.run(for: .milliseconds(7))
       harness.restart(index)
       let time = try #require(harness.runUntilUp())
@@ -155,7 +148,7 @@ import Testing
 
   @Test("a box that is frozen and thaws is linked again by its old key")
   func frozen() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.boxes[0].isFrozen = true
     harness.run(for: .seconds(2))
     #expect(harness.boxes[1].link?.state == .down(.silent))
@@ -166,7 +159,7 @@ import Testing
 
   @Test("own lateness extends the holds and is counted; the neighbour is not blamed")
   func lateness() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.wires[0].fate = { _ in [.milliseconds(80)] }
     // The loop of box 0 stands still for 80 ms, while frames wait for it.
     let from = harness.now
@@ -192,7 +185,7 @@ import Testing
 
   @Test("frames above 1,000 bytes are eaten: the frame size falls to what passes, within 3 s, and recovers")
   func someLargeLost() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     let cut = harness.now
     harness.wires[0].fate = { $0.bytes.count > 1300 ? [] : [.microseconds(20)] }
     harness.run(for: .seconds(5))
@@ -213,7 +206,7 @@ import Testing
 
   @Test("no usable size passes one way: that end is down, large frames lost, and up when they come again")
   func allLargeLost() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     let cut = harness.now
     harness.wires[0].fate = { $0.from == 0 && $0.bytes.count > 300 ? [] : [.microseconds(20)] }
     harness.run(for: .seconds(10))
@@ -229,7 +222,7 @@ import Testing
 
   @Test("a port with frames smaller than the network's: down at both ends at once, too small, and up with a larger one")
   func tooSmall() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     for index in 0..<2 { harness.boxes[index].engine.needFrames(of: 650, at: harness.now) }
     for size in [300, 575, 600, 649] {
       harness.setPort(0, frameSize: size)
@@ -279,7 +272,7 @@ import Testing
   @Test("a wire that eats frames above 649 or 700 bytes where 650 are needed: down with both sizes, or up with 650")
   func smallestProbed() throws {
     for (limit, isUp) in [(649, false), (700, true)] {
-      let harness = try upPair()
+      let harness = try Harness.upPair()
       for index in 0..<2 { harness.boxes[index].engine.needFrames(of: 650, at: harness.now) }
       harness.wires[0].fate = { $0.bytes.count > limit ? [] : [.microseconds(20)] }
       harness.run(for: .seconds(8))
@@ -294,7 +287,7 @@ import Testing
 
   @Test("a tenth of all frames lost at random is not taken for large frames lost")
   func lossyIsNotLarge() throws {
-    let harness = try upPair(adjust: { $0.ethernetInterval = 100 })
+    let harness = try Harness.upPair(adjust: { $0.ethernetInterval = 100 })
     var dice = Entropy(seed: bytes32(3))
     harness.wires[0].fate = { _ in dice.below(10) == 0 ? [] : [.microseconds(20)] }
     harness.run(for: .seconds(120))
@@ -306,7 +299,7 @@ import Testing
 
   @Test("losses are counted from both ends' counters, a late frame is not lost")
   func losses() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     var dice = Entropy(seed: bytes32(4))
     var lost = 0
     harness.wires[0].fate = {
@@ -327,7 +320,7 @@ import Testing
 
   @Test("a port that goes up and down ten times a second: cost rises to its limit, and falls again when it is quiet")
   func flapping() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     for _ in 0..<120 {
       harness.setPort(0, isUp: false)
       harness.run(for: .milliseconds(50))
@@ -346,7 +339,7 @@ import Testing
 
   @Test("a change sends three hellos at once; a full-size one comes every second at least")
   func bursts() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.wires[0].isRecording = true
     harness.run(for: .seconds(5))
     let full = harness.wires[0].heard.filter { $0.from == 0 && $0.bytes.count == 1500 }
@@ -385,7 +378,7 @@ import Testing
 
   @Test("a port that vanishes takes its neighbours along")
   func vanished() throws {
-    let harness = try upPair()
+    let harness = try Harness.upPair()
     harness.boxes[0].engine.portVanished(PortNumber(1), at: harness.now)
     harness.drain(0)
     #expect(harness.boxes[0].times(of: .down(1, .portGone)).count == 1)
