@@ -1,6 +1,7 @@
 // A first-in first-out ring with a fixed limit. What happens at the limit is the caller's decision: `append` says no.
 
-/// At most `limit` elements; storage grows by doubling up to the limit and is kept.
+/// At most `limit` elements; storage grows by doubling up to the limit and is kept. Elements move out: nothing is copied
+/// or counted on the way.
 public struct BoundedQueue<Element> {
   private var ring: [Element?] = []
   private var head = 0
@@ -21,15 +22,20 @@ public struct BoundedQueue<Element> {
     if count == ring.count { grow() }
     var tail = head + count
     if tail >= ring.count { tail -= ring.count }
-    ring[tail] = element
+    // What is there is nil, and nothing to be released.
+    ring.withUnsafeMutableBufferPointer { ($0.baseAddress.unsafelyUnwrapped + tail).initialize(to: element) }
     count += 1
     return true
   }
 
   public mutating func popFirst() -> Element? {
     if count == 0 { return nil }
-    let element = ring[head]
-    ring[head] = nil
+    let element = ring.withUnsafeMutableBufferPointer {
+      let place = $0.baseAddress.unsafelyUnwrapped + head
+      let element = place.move()
+      place.initialize(to: nil)
+      return element
+    }
     head += 1
     if head == ring.count { head = 0 }
     count -= 1

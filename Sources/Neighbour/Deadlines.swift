@@ -87,12 +87,12 @@ extension NeighbourEngine {
 
   /// The key's counters, in either direction, come near their end.
   private func isWorn(_ adjacency: AdjacencyPointer) -> Bool {
-    guard adjacency.pointee.hasKey, adjacency.pointee.handshake == nil, adjacency.pointee.candidate == nil else {
-      return false
-    }
     let key = adjacency.pointee.keys + Int(adjacency.pointee.currentPhase)
-    return key.pointee.sendCounter >= LinkProtocol.rekeyCounter
-      || key.pointee.window.highest >= LinkProtocol.rekeyCounter
+    // Asked at every tick: what is nearly always false comes first.
+    guard
+      key.pointee.sendCounter >= LinkProtocol.rekeyCounter || key.pointee.window.highest >= LinkProtocol.rekeyCounter
+    else { return false }
+    return adjacency.pointee.hasKey && adjacency.pointee.handshake == nil && adjacency.pointee.candidate == nil
   }
 
   /// What is due on an adjacency beside hellos and the neighbour's silence.

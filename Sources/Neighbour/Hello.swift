@@ -172,7 +172,8 @@ extension NeighbourEngine {
         sendFullSize(adjacency, key: current, at: now)
       }
     }
-    if let candidate = adjacency.pointee.candidate, candidate.isOurs {
+    let candidateKey = adjacency.pointee.keys + AdjacencyRecord.candidateIndex
+    if candidateKey.pointee.isLive, let candidate = adjacency.pointee.candidate, candidate.isOurs {
       sendHello(adjacency, key: AdjacencyRecord.candidateIndex, at: now)
     }
     if !adjacency.pointee.hasKey && adjacency.pointee.candidate == nil {

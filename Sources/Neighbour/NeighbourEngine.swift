@@ -9,6 +9,7 @@ import Crypto
 import Membership
 
 public struct NeighbourEngine: ~Copyable {
+  private let inPlace = InPlace()
   var configuration: NeighbourConfiguration
   /// The first 8 bytes of the network ID.
   let network: UInt64

@@ -27,6 +27,7 @@ public struct NodeLimits: Sendable {
 }
 
 public struct Node: Personality, ~Copyable {
+  private let inPlace = InPlace()
   let pool: PacketPool
   var contents: StoreContents
   let identity: Identity

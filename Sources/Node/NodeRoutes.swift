@@ -32,24 +32,14 @@ extension Node {
     guard let authority else { return }
     // A link that carries no frame of the size in use is no link; others may lead to the same place.
     authority.graph.smallestFrameSize = UInt16(clamping: authority.size.smallestFrame)
-    var changed: [ComponentID: Bool] = [:]
-    for id in authority.graph.recompute() { changed[id] = true }
-    var longest = 1
-    for channel in channels where !channel.isUplink {
-      guard let admission = authority.admissions[channel.number] else { continue }
-      if changed[channel.peer] != nil {
-        admission.setPath(
-          authority.graph.path(to: channel.peer), isPaired: admission.laid.first?.isPaired ?? false, at: 0)
-      }
-      longest = max(longest, admission.path?.links.count ?? 0)
+    for id in authority.graph.recompute() {
+      guard let number = authority.byID[id], let admission = authority.admissions[number] else { continue }
+      admission.setPath(authority.graph.path(to: id), isPaired: admission.laid.first?.isPaired ?? false, at: 0)
     }
-    growTo(longest, at: now)
-    var stale = 0
-    for (_, admission) in authority.admissions where admission.laid.first?.isStale ?? false { stale += 1 }
-    if stale > AuthorityState.manyWays { authority.hurriesUntil = now + AuthorityState.hurry }
-    // Near ones first: what is told to far ones travels over the nearer ones' links, not over their routes.
-    for channel in channels where !channel.isUplink {
-      guard let admission = authority.admissions[channel.number] else { continue }
+    var (waiting, count) = waitingForWays(authority)
+    if growTo(longestWay(waiting), at: now) { (waiting, count) = waitingForWays(authority) }
+    if count > AuthorityState.manyWays { authority.hurriesUntil = now + AuthorityState.hurry }
+    for (channel, admission) in waiting {
       if admission.laid.first?.isStale ?? false { layWay(channel, admission, place: 0, at: now) }
       if admission.laid.dropFirst().contains(where: { $0.isStale }) { authority.wantAlternates(channel.number) }
     }
@@ -58,14 +48,32 @@ extension Node {
     }
   }
 
-  /// N rises with the longest path, and all ways are laid anew.
-  private mutating func growTo(_ longest: Int, at now: Instant) {
-    guard let authority, let size = OnionSize(hops: longest), size.entries > authority.size.entries else { return }
+  /// Components some of whose ways are stale, and how many best ways are among those. Near ones first: what is told to far
+  /// ones travels over the nearer ones' links, not over their routes.
+  private func waitingForWays(_ authority: AuthorityState) -> (waiting: [(Channel, Admission)], count: Int) {
+    var waiting: [(Channel, Admission)] = []
+    var count = 0
+    for channel in channels where !channel.isUplink {
+      guard let admission = authority.admissions[channel.number] else { continue }
+      if admission.laid.first?.isStale ?? false { count += 1 }
+      if admission.laid.contains(where: { $0.isStale }) { waiting.append((channel, admission)) }
+    }
+    return (waiting, count)
+  }
+
+  private func longestWay(_ waiting: [(Channel, Admission)]) -> Int {
+    waiting.reduce(1) { max($0, $1.1.path?.links.count ?? 0) }
+  }
+
+  /// N rises with the longest path, and all ways are laid anew: true then.
+  private mutating func growTo(_ longest: Int, at now: Instant) -> Bool {
+    guard let authority, let size = OnionSize(hops: longest), size.entries > authority.size.entries else { return false }
     authority.size = size
     beacon.sizeCode = size.code
     needFrames(at: now)
     scheduleRecompute(at: now)
     for (_, admission) in authority.admissions { admission.markStale() }
+    return true
   }
 
   /// A slice of the alternates that are to be computed and laid, and when there are none left, of the detours.

@@ -57,6 +57,7 @@ public struct OnionRelay: ~Copyable {
   /// How long routes known under older keys stay good; by then an MA has long laid others.
   public static let routeOverlap = Duration.seconds(60)
 
+  private let inPlace = InPlace()
   private var slots = InlineArray<16, Slot>(repeating: Slot())
   var table: RouteTable
   private var cache = StreamCache()
