@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef __NR_epoll_pwait2
@@ -63,6 +64,11 @@ int32_t cs_epoll_wait(int32_t epoll, cs_event *events, int32_t limit, int64_t ti
                           (found[i].events & (EPOLLERR | EPOLLHUP) ? CS_BROKEN : 0);
   }
   return n;
+}
+
+void cs_rest(int64_t ns) {
+  struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+  nanosleep(&time, NULL);
 }
 
 int32_t cs_signals_open(void) {

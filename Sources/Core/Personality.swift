@@ -129,6 +129,8 @@ public protocol Personality: ~Copyable {
   mutating func portVanished(_ port: PortNumber, at now: Instant)
   /// A lifeline frame arrived (Ethernet header removed). The node takes the buffer over.
   mutating func receive(_ frame: PacketBuffer, on port: PortNumber, from source: MACAddress, at now: Instant)
+  /// Whether a frame is of those that come all the time, on every port, and carry nothing.
+  static func isSignOfLife(_ frame: PacketBuffer) -> Bool
   /// The local IP stack sent a packet: virtio_net_hdr (10 bytes) and IP packet. The bytes are the caller's and may be
   /// changed in place.
   mutating func bearerSent(_ packet: UnsafeMutableRawBufferPointer, at now: Instant)
@@ -147,8 +149,9 @@ public protocol Personality: ~Copyable {
   mutating func shutdown(at now: Instant)
 }
 
-/// For nodes without tunnels.
+/// For nodes without tunnels or hellos.
 extension Personality where Self: ~Copyable {
+  public static func isSignOfLife(_ frame: PacketBuffer) -> Bool { false }
   public mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival { .nobody }
   public func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour? { nil }
 }

@@ -5,8 +5,8 @@
 /// never accepted. `words` is a count of 64-bit words, one of which is always partly stale: 17 for a window of 1,024,
 /// 129 for one of 8,192. Memory: 8 × (words + 1) bytes.
 public struct ReplayWindow<let words: Int>: Sendable {
-  @usableFromInline var ring: InlineArray<words, UInt64>
   @usableFromInline var top: UInt64
+  @usableFromInline var ring: InlineArray<words, UInt64>
 
   @inlinable
   public init() {

@@ -9,8 +9,12 @@ extension NeighbourEngine {
     if deadlineIsStale { refreshDeadline() }
     // Most calls are for hellos: what is due more seldom is looked at when the earliest of it is.
     let isAll = now >= seldomDue
-    for number in tables.numbers {
-      if let adjacency = tables.record(UInt16(number)) { advance(adjacency, to: now) }
+    var place = 0
+    while place < tables.count {
+      let adjacency = tables.record(at: place)
+      advance(adjacency, to: now)
+      // Where it was forgotten the next one has taken its place.
+      if place < tables.count, tables.record(at: place) == adjacency { place += 1 }
     }
     if isAll || deadlineIsStale {
       // After the neighbours: one that went down makes a DISCOVER due.
@@ -25,8 +29,9 @@ extension NeighbourEngine {
   /// have been heard, had anybody listened: their holds are extended by it.
   public mutating func loopWasLate(by lateness: Duration, at now: Instant) {
     var counted = false
-    for number in tables.numbers {
-      guard let adjacency = tables.record(UInt16(number)), adjacency.pointee.isHeard else { continue }
+    for place in 0..<tables.count {
+      let adjacency = tables.record(at: place)
+      if !adjacency.pointee.isHeard { continue }
       let half = Duration.nanoseconds(Int64(linkInterval(adjacency)) &* 500_000)
       if lateness > half {
         adjacency.pointee.hearingUntil = min(adjacency.pointee.hearingUntil + lateness, now + hold(of: adjacency))
@@ -117,8 +122,8 @@ extension NeighbourEngine {
       guard let port = tables.port(slot: slot), port.pointee.isUp else { continue }
       seldomDue = min(seldomDue, min(port.pointee.nextDiscover, port.pointee.nextWide))
     }
-    for number in tables.numbers {
-      guard let adjacency = tables.record(UInt16(number)) else { continue }
+    for place in 0..<tables.count {
+      let adjacency = tables.record(at: place)
       adjacency.pointee.seldomDue = seldomDue(adjacency)
       seldomDue = min(seldomDue, adjacency.pointee.seldomDue)
       if adjacency.pointee.isUp { quickest = min(quickest, linkInterval(adjacency)) }
@@ -133,8 +138,8 @@ extension NeighbourEngine {
       return
     }
     var due = seldomDue
-    for number in tables.numbers {
-      guard let adjacency = tables.record(UInt16(number)) else { continue }
+    for place in 0..<tables.count {
+      let adjacency = tables.record(at: place)
       if adjacency.pointee.isHeard { due = min(due, doubtDue(adjacency)) }
       if adjacency.pointee.port.pointee.isUp { due = min(due, adjacency.pointee.nextHello) }
     }

@@ -45,7 +45,7 @@ extension NeighbourEngine {
   /// One with which hellos go both ways, whatever else keeps its link from being used.
   private func hasLiveNeighbour(_ port: PortPointer) -> Bool {
     for i in 0..<port.pointee.neighbourCount {
-      if let adjacency = tables.record(UInt16(port.pointee.numbers[i])), adjacency.pointee.isHeard,
+      if let adjacency = port.pointee.records[i], adjacency.pointee.isHeard,
         adjacency.pointee.peerHearsUs
       {
         return true
@@ -360,10 +360,10 @@ extension NeighbourEngine {
   func setDestinations(_ port: PortPointer, at now: Instant, mayReturnToGroup: Bool = false) {
     var keyed = 0
     for i in 0..<port.pointee.neighbourCount {
-      if let each = tables.record(UInt16(port.pointee.numbers[i])), each.pointee.hasKey { keyed += 1 }
+      if let each = port.pointee.records[i], each.pointee.hasKey { keyed += 1 }
     }
     for i in 0..<port.pointee.neighbourCount {
-      guard let each = tables.record(UInt16(port.pointee.numbers[i])) else { continue }
+      guard let each = port.pointee.records[i] else { continue }
       each.pointee.isWide = each.pointee.directUntil <= now
       let isShared = each.pointee.hasKey ? keyed > 1 : port.pointee.neighbourCount > 1
       if isShared || each.pointee.isWide {

@@ -55,10 +55,9 @@ extension NeighbourEngine {
     let earlier = Duration.nanoseconds(left <= pace / LinkTicks.atOnce ? left : left / LinkTicks.share)
     let next = adjacency.pointee.nextHello - earlier
     ticksFrom -= earlier.nanoseconds
-    for number in tables.numbers {
-      guard let each = tables.record(UInt16(number)), each.pointee.nextHello != .never,
-        each.pointee.nextHello > now + earlier || each == adjacency
-      else { continue }
+    for place in 0..<tables.count {
+      let each = tables.record(at: place)
+      if each.pointee.nextHello == .never || (each.pointee.nextHello <= now + earlier && each != adjacency) { continue }
       each.pointee.nextHello = each.pointee.nextHello - earlier
     }
     deadline = min(deadline, next)

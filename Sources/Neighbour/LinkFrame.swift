@@ -33,6 +33,12 @@ public enum ContentSubtype {
   }
 }
 
+extension NeighbourEngine {
+  /// What byte 0 of a frame says, which anybody may have written.
+  @inline(__always)
+  public static func isHello(_ head: UInt8) -> Bool { head >> 4 == FrameType.hello.rawValue }
+}
+
 /// Byte 0: type 4 bits, phase 1, size code 2, and a bit that is 0.
 struct FrameHead {
   let type: FrameType

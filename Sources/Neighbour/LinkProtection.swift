@@ -29,28 +29,37 @@ struct DirectionKeys {
   }
 }
 
-/// One key pair of a link with its counters: 96 B of keys, a window of 144 B, 264 B in all.
+/// One key pair of a link with its counters: 96 B of keys, a window of 144 B, 264 B in all. What a hello needs, which is
+/// only tagged, comes first.
 struct LinkKey {
   var isLive = false
   var phase: UInt8 = 0
-  var send = DirectionKeys()
   /// The last counter used.
   var sendCounter: UInt64 = 0
-  var receive = DirectionKeys()
+  private var sendTag = Bytes16()
+  private var receiveTag = Bytes16()
   var window = ReplayWindow<17>()
+  private var sendStream = Bytes32()
+  private var receiveStream = Bytes32()
 
   init() {}
 
   init(send: Bytes32, receive: Bytes32, phase: UInt8) {
     isLive = true
     self.phase = phase
-    self.send = DirectionKeys(derivedFrom: send)
-    self.receive = DirectionKeys(derivedFrom: receive)
+    let there = DirectionKeys(derivedFrom: send)
+    let back = DirectionKeys(derivedFrom: receive)
+    (sendStream, sendTag) = (there.stream, there.mac)
+    (receiveStream, receiveTag) = (back.stream, back.mac)
   }
 
   mutating func erase() {
-    send.erase()
-    receive.erase()
+    sendStream.erase()
+    receiveStream.erase()
+    var zero = Bytes32()
+    zero.erase()
+    sendTag = zero.withBytes { Bytes16(loadingFrom: $0) }
+    receiveTag = sendTag
     isLive = false
   }
 
@@ -73,11 +82,11 @@ struct LinkKey {
     storeBig16(detour, p + LinkHeader.detour)
     if encryptedEnd > LinkHeader.detour {
       StreamCipher.xor(
-        p + LinkHeader.detour, count: encryptedEnd - LinkHeader.detour, key: send.stream, nonce: sendCounter)
+        p + LinkHeader.detour, count: encryptedEnd - LinkHeader.detour, key: sendStream, nonce: sendCounter)
     }
     storeBig32(UInt32(truncatingIfNeeded: sendCounter >> 32), p + LinkHeader.tag)
     storeBig32(0, p + LinkHeader.tag + 4)
-    let tag = ShortMAC.sipHash24(p, count: taggedEnd, key: send.mac)
+    let tag = ShortMAC.sipHash24(p, count: taggedEnd, key: sendTag)
     storeLittle64(tag, p + LinkHeader.tag)
   }
 
@@ -89,7 +98,7 @@ struct LinkKey {
     let tag = loadLittle64(p + LinkHeader.tag)
     storeBig32(UInt32(truncatingIfNeeded: counter >> 32), p + LinkHeader.tag)
     storeBig32(0, p + LinkHeader.tag + 4)
-    if ShortMAC.sipHash24(p, count: taggedEnd, key: receive.mac) != tag {
+    if ShortMAC.sipHash24(p, count: taggedEnd, key: receiveTag) != tag {
       storeLittle64(tag, p + LinkHeader.tag)
       return .badTag
     }
@@ -99,7 +108,7 @@ struct LinkKey {
   @inline(__always)
   func decrypt(_ p: UnsafeMutablePointer<UInt8>, encryptedEnd: Int, counter: UInt64) {
     StreamCipher.xor(
-      p + LinkHeader.detour, count: encryptedEnd - LinkHeader.detour, key: receive.stream, nonce: counter)
+      p + LinkHeader.detour, count: encryptedEnd - LinkHeader.detour, key: receiveStream, nonce: counter)
   }
 
   /// Decrypts what is behind `headerEnd`, up to which it is done already. The key stream comes in blocks of 64 bytes:
@@ -114,7 +123,7 @@ struct LinkKey {
       guard let kept = kept.baseAddress else { return }
       kept.copyMemory(from: from, byteCount: done)
       StreamCipher.xor(
-        from, count: encryptedEnd - LinkHeader.detour - block * 64, key: receive.stream, nonce: counter,
+        from, count: encryptedEnd - LinkHeader.detour - block * 64, key: receiveStream, nonce: counter,
         fromBlock: UInt64(truncatingIfNeeded: block))
       UnsafeMutableRawPointer(from).copyMemory(from: kept, byteCount: done)
     }

@@ -169,8 +169,8 @@ public struct NeighbourEngine: ~Copyable {
   mutating func forEachNeighbour(
     of port: PortPointer, _ body: (inout NeighbourEngine, AdjacencyPointer) -> Void
   ) {
-    let (count, numbers) = (port.pointee.neighbourCount, port.pointee.numbers)
-    for i in 0..<count { if let adjacency = tables.record(UInt16(numbers[i])) { body(&self, adjacency) } }
+    let (count, records) = (port.pointee.neighbourCount, port.pointee.records)
+    for i in 0..<count { if let adjacency = records[i] { body(&self, adjacency) } }
   }
 
   // MARK: - Membership

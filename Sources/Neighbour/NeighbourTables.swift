@@ -6,15 +6,19 @@ import Core
 typealias PortPointer = UnsafeMutablePointer<PortRecord>
 typealias AdjacencyPointer = UnsafeMutablePointer<AdjacencyRecord>
 
-/// 256 record pointers, 64 port pointers, 128 bytes of port index; a record with its keys is about 2 KiB and exists
+/// Twice 256 record pointers, 64 port pointers, 128 of the port index; a record with its keys is about 2 KiB and exists
 /// only while its neighbour does.
 struct NeighbourTables: ~Copyable {
   private static let bucketCount = 128
 
   private let records: UnsafeMutablePointer<AdjacencyPointer?>
   private let ports: UnsafeMutablePointer<PortPointer?>
-  /// Port slot + 1 by port number, open addressing; 0 is empty.
-  private let buckets: UnsafeMutablePointer<UInt8>
+  /// Ports by number, open addressing.
+  private let buckets: UnsafeMutablePointer<PortPointer?>
+  /// Records in use, by number.
+  private let live: UnsafeMutablePointer<AdjacencyPointer>
+  /// Of records in use.
+  private(set) var count = 0
   private let restUntil: UnsafeMutablePointer<Instant>
   /// Adjacency numbers in use, ascending.
   private(set) var numbers: [UInt8] = []
@@ -27,7 +31,8 @@ struct NeighbourTables: ~Copyable {
     ports = .allocate(capacity: NeighbourLimits.ports)
     ports.initialize(repeating: nil, count: NeighbourLimits.ports)
     buckets = .allocate(capacity: Self.bucketCount)
-    buckets.initialize(repeating: 0, count: Self.bucketCount)
+    buckets.initialize(repeating: nil, count: Self.bucketCount)
+    live = .allocate(capacity: NeighbourLimits.numbers)
     restUntil = .allocate(capacity: NeighbourLimits.numbers + 1)
     restUntil.initialize(repeating: .zero, count: NeighbourLimits.numbers + 1)
   }
@@ -41,6 +46,7 @@ struct NeighbourTables: ~Copyable {
     records.deallocate()
     ports.deallocate()
     buckets.deallocate()
+    live.deallocate()
     restUntil.deallocate()
   }
 
@@ -59,12 +65,11 @@ struct NeighbourTables: ~Copyable {
   func port(_ number: PortNumber) -> PortPointer? {
     var bucket = Int(number.value) & (Self.bucketCount - 1)
     // At most half of the buckets are in use, so an empty one ends the search.
-    while true {
-      let slot = buckets[bucket]
-      if slot == 0 { return nil }
-      if let port = ports[Int(slot) - 1], port.pointee.number == number { return port }
+    while let port = buckets[bucket] {
+      if port.pointee.number == number { return port }
       bucket = (bucket + 1) & (Self.bucketCount - 1)
     }
+    return nil
   }
 
   func port(slot: UInt8) -> PortPointer? { ports[Int(slot)] }
@@ -92,13 +97,13 @@ struct NeighbourTables: ~Copyable {
 
   private mutating func indexPorts() {
     slots.removeAll(keepingCapacity: true)
-    for i in 0..<Self.bucketCount { buckets[i] = 0 }
+    for i in 0..<Self.bucketCount { buckets[i] = nil }
     for slot in 0..<NeighbourLimits.ports {
       guard let port = ports[slot] else { continue }
       slots.append(UInt8(slot))
       var bucket = Int(port.pointee.number.value) & (Self.bucketCount - 1)
-      while buckets[bucket] != 0 { bucket = (bucket + 1) & (Self.bucketCount - 1) }
-      buckets[bucket] = UInt8(slot + 1)
+      while buckets[bucket] != nil { bucket = (bucket + 1) & (Self.bucketCount - 1) }
+      buckets[bucket] = port
     }
   }
 
@@ -109,11 +114,15 @@ struct NeighbourTables: ~Copyable {
     number <= UInt16(NeighbourLimits.numbers) ? records[Int(number)] : nil
   }
 
+  /// The records in use in the order of their numbers, `place` below `count`.
+  @inline(__always)
+  func record(at place: Int) -> AdjacencyPointer { live[place] }
+
   @inline(__always)
   func find(_ address: MACAddress, on port: PortPointer) -> AdjacencyPointer? {
     var i = 0
     while i < port.pointee.neighbourCount {
-      if port.pointee.addresses[i] == address.value { return records[Int(port.pointee.numbers[i])] }
+      if port.pointee.addresses[i] == address.value { return port.pointee.records[i] }
       i += 1
     }
     return nil
@@ -136,11 +145,12 @@ struct NeighbourTables: ~Copyable {
     pointer.initialize(to: record)
     records[Int(number)] = pointer
     port.pointee.addresses[port.pointee.neighbourCount] = record.address.value
-    port.pointee.numbers[port.pointee.neighbourCount] = number
+    port.pointee.records[port.pointee.neighbourCount] = pointer
     port.pointee.neighbourCount += 1
     var at = 0
     while at < numbers.count, numbers[at] < number { at += 1 }
     numbers.insert(number, at: at)
+    list()
     return pointer
   }
 
@@ -148,8 +158,8 @@ struct NeighbourTables: ~Copyable {
   mutating func remove(_ record: AdjacencyPointer, rest: Instant) {
     let (port, number) = (record.pointee.port, record.pointee.number)
     var kept = 0
-    for i in 0..<port.pointee.neighbourCount where port.pointee.numbers[i] != number {
-      port.pointee.numbers[kept] = port.pointee.numbers[i]
+    for i in 0..<port.pointee.neighbourCount where port.pointee.records[i] != record {
+      port.pointee.records[kept] = port.pointee.records[i]
       port.pointee.addresses[kept] = port.pointee.addresses[i]
       kept += 1
     }
@@ -157,6 +167,16 @@ struct NeighbourTables: ~Copyable {
     records[Int(number)] = nil
     restUntil[Int(number)] = rest
     numbers.removeAll { $0 == number }
+    list()
     Self.free(record)
+  }
+
+  private mutating func list() {
+    count = 0
+    for number in numbers {
+      guard let record = records[Int(number)] else { continue }
+      live[count] = record
+      count += 1
+    }
   }
 }

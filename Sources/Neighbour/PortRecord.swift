@@ -34,17 +34,17 @@ struct NoncePair {
 }
 
 struct PortRecord {
+  // What every frame touches, as in `AdjacencyRecord`.
   let number: PortNumber
-  var status: PortStatus
   var isUp: Bool
   /// Pace of hellos on this port, ms, lengthened when there are many neighbours.
   var interval: UInt16
-
-  /// The neighbours' addresses and numbers: a short table, searched from the front.
-  var addresses = InlineArray<8, UInt64>(repeating: 0)
-  var numbers = InlineArray<8, UInt8>(repeating: 0)
   var neighbourCount = 0
+  /// The neighbours' addresses and records: a short table, searched from the front.
+  var addresses = InlineArray<8, UInt64>(repeating: 0)
+  var records = InlineArray<8, AdjacencyPointer?>(repeating: nil)
 
+  var status: PortStatus
   var nonces = NoncePair()
   var burstLeft = 0
   var nextDiscover = Instant.never

@@ -64,7 +64,7 @@ extension NeighbourEngine {
     guard let port = tables.port(number) else { return nil }
     var found: TunnelNeighbour?
     for i in 0..<port.pointee.neighbourCount {
-      guard let each = tables.record(UInt16(port.pointee.numbers[i])), each.pointee.hasKey else { continue }
+      guard let each = port.pointee.records[i], each.pointee.hasKey else { continue }
       if found == nil || each.pointee.isUp { found = TunnelNeighbour(id: each.pointee.id, isUp: each.pointee.isUp) }
     }
     return found

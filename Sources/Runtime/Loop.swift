@@ -48,6 +48,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private var awaited: Instant?
   private var wokeAt: Instant
   private var isStopping = false
+  var gathering = Gathering()
 
   /// Nothing is opened or changed before `start`. There may be no bearer, for tests, and no tunnels. `persist` writes the
   /// store: nil when it is on the medium, otherwise why not.
@@ -149,7 +150,16 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     judgeDeadlines()
     flush()
     control?.pass(log, at: wokeAt)
+    gather()
     return !isStopping
+  }
+
+  /// Lets the other neighbours' hellos come before it looks again.
+  private mutating func gather() {
+    if readableCount > 0 || bearerIsReadable || tunnelsAreReadable || isStopping { return }
+    if gathering.takeRest(at: Process.now, ports: ports.count, due: nextDeadline()) {
+      cs_rest(Gathering.moment.nanoseconds)
+    }
   }
 
   private mutating func nextDeadline() -> Instant? {
@@ -290,6 +300,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
           continue
         }
         bytes &+= frame.count
+        gathering.note(isSignOfLife: Node.isSignOfLife(frame), at: now)
         node.receive(frame, on: number, from: source, at: now)
         drain(at: now)
       }
@@ -453,6 +464,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
 
   private mutating func handleControl(offset: Int, readiness: UInt32) {
     let now = wokeAt
+    gathering.noteWork(at: now)
     guard let arrival = control?.handle(offset: offset, readiness: readiness, at: now) ?? nil else { return }
     let writes = store.tried
     var answer = answer(arrival.request, at: now, follow: arrival.place)

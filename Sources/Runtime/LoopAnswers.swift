@@ -43,6 +43,7 @@ extension Loop where Node: ~Copyable {
   private mutating func appendLoopCounters(to json: inout JSONWriter) {
     json.beginObject()
     json.field("turns", counters.turns)
+    json.field("rests", gathering.count)
     json.field("late", counters.late)
     json.key("latestMs")
     json.thousandths(counters.latest.microseconds)

@@ -23,6 +23,7 @@ extension Loop where Node: ~Copyable {
         continue
       }
       if isTunnelsOwn(packet) { continue }
+      gathering.noteWork(at: now)
       node.bearerSent(packet, at: now)
       drain(at: now)
     }

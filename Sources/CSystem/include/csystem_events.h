@@ -23,6 +23,9 @@ int32_t cs_epoll_remove(int32_t epoll, int32_t fd);
 /// A negative `timeout_ns` waits without end. Without epoll_pwait2 (Linux before 5.11) it is rounded up to milliseconds.
 int32_t cs_epoll_wait(int32_t epoll, cs_event *events, int32_t limit, int64_t timeout_ns);
 
+/// Sleeps; a signal may end it early.
+void cs_rest(int64_t ns);
+
 /// Blocks SIGTERM, SIGINT and SIGHUP and gives a descriptor that reports them.
 int32_t cs_signals_open(void);
 /// The next signal's number, 0 when there is none, or -errno.
