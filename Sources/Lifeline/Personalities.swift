@@ -80,6 +80,12 @@ private func runPersonality(
   for setting in settings.entries where SettingKey(setting.key) == nil {
     log.record(.warning, "the store has the setting \(text(setting.key)); this build does not act on it")
   }
+  if role == .component, settings.size > StoreLayout.settingsRoom {
+    log.record(
+      .warning,
+      "the store's settings take \(settings.size) bytes, and \(StoreLayout.settingsRoom) are theirs: a network of many "
+        + "authorities would find no room; unset some")
+  }
   Privileges.settle(log)
   let policy = PortPolicy(
     named: options.interfaces.isEmpty ? settings.list(.interface) : options.interfaces,
@@ -117,9 +123,6 @@ extension TunnelConfiguration {
     let descriptor = contents.descriptor
     exclude(
       InternetEndpoint(ipv4: descriptor.prefix.address, port: 0).addressBytes, length: Int(descriptor.prefix.length))
-    // The network's IPv6 prefix (docs/PROTOCOL.md §9): fd and 40 bits of its ID.
-    var six: [UInt8] = [0xfd]
-    descriptor.networkID.bytes.withBytes { for i in 0..<5 { six.append($0[i]) } }
-    exclude(six + [UInt8](repeating: 0, count: 10), length: 48)
+    exclude(descriptor.networkID.ipv6Prefix + [UInt8](repeating: 0, count: 10), length: 48)
   }
 }

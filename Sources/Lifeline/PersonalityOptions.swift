@@ -30,8 +30,10 @@ struct PersonalityOptions {
         throw CommandFailure(
           code: 2, message: "\(program) has no option \(text(name)): possible are \(PersonalityOption.listing) \(help)")
       }
-      guard let value = value ?? rest.popFirst(), !value.isEmpty else {
-        throw CommandFailure(code: 2, message: "\(option.name) needs a value \(help)")
+      // The next word is the value, unless it is the next option.
+      if value == nil, let next = rest.first, !next.starts(with: "--".utf8) { value = rest.removeFirst() }
+      guard let value, !value.isEmpty else {
+        throw CommandFailure(code: 2, message: "\(option.name) needs a value: \(option.value) \(help)")
       }
       if let fault = take(option, value) {
         throw CommandFailure(code: 2, message: "\(option.name) \(text(value)): \(fault) \(help)")
@@ -59,6 +61,7 @@ struct PersonalityOptions {
         for peer in try TunnelPeer.list(value) { try TunnelPeer.append(peer, to: &tunnels) }
       } catch { return error.description }
     case .tunnelListen:
+      if listener != nil { return "is one too many: there is one place to listen" }
       do throws(TunnelFault) { listener = try TunnelListener(value) } catch { return error.description }
     case .log:
       guard let level = LogLevel(name: value) else { return "is error, warning, notice, info or debug" }
@@ -85,6 +88,18 @@ private enum PersonalityOption: CaseIterable {
     case .tunnel: "--tunnel"
     case .tunnelListen: "--tunnel-listen"
     case .log: "--log"
+    }
+  }
+
+  /// What its value is, for a message.
+  var value: String {
+    switch self {
+    case .store: "FILE"
+    case .run: "DIR"
+    case .interface, .bearer: "NAME"
+    case .tunnel: "HOST:PORT[,cost=N]"
+    case .tunnelListen: "PORT or ADDRESS:PORT, [,cost=N]"
+    case .log: "error, warning, notice, info or debug"
     }
   }
 

@@ -37,20 +37,29 @@ func provisionNetwork(_ options: ProvisionOptions) throws(CommandFailure) {
 func provisionSettings(_ verb: ProvisionVerb, _ options: ProvisionOptions) throws(CommandFailure) {
   var store = try StoreOnDisk(options.store)
   var contents = store.loaded
+  var settings = contents.settings
   for word in options.operands {
     do throws(StoreError) {
       if verb == .set {
         if !word.contains(UInt8(ascii: "=")) { throw StoreError.badSetting(try SettingKey(known: word), .empty) }
-        try contents.settings.set(word)
+        try settings.set(word)
       } else {
         let key = try SettingKey(known: word)
-        if !contents.settings.unset(key) { complain("warning: \(key.name) was not set") }
+        if !settings.unset(key) { complain("warning: \(key.name) was not set") }
       }
     } catch {
       switch error {
       case .unknownSetting, .badSetting: throw .usage("\(text(word)): \(error.description)")
       default: throw .failed("\(text(options.store)) \(error.description)")
       }
+    }
+  }
+  do throws(StoreError) { try contents.change(settings) } catch {
+    switch error {
+    case .badSetting: throw .usage(error.description)
+    case .settingsTooLarge:
+      throw .failed("\(text(options.store)) \(error.description): nothing was changed; shorten or unset some")
+    default: throw .failed("\(text(options.store)) \(error.description)")
     }
   }
   try store.write(contents)

@@ -12,6 +12,9 @@ public struct NetworkID: Sendable, Equatable, Hashable, CustomStringConvertible 
   public init(_ bytes: Bytes16) { self.bytes = bytes }
   /// 32 lower-case hexadecimal digits.
   public var description: String { ComponentID(bytes).description }
+
+  /// The first 48 bits of the network's IPv6 addresses: fd and 40 bits of the ID (docs/PROTOCOL.md §9, RFC 4193).
+  public var ipv6Prefix: [UInt8] { bytes.withBytes { [0xfd, $0[0], $0[1], $0[2], $0[3], $0[4]] } }
 }
 
 /// One management authority. `index` is its number in frames and certificates, and is kept as long as its key stays
@@ -118,6 +121,15 @@ public struct NetworkDescriptor: Equatable {
   public func index(of id: ComponentID) -> UInt8? {
     for entry in authorities where entry.id == id { return entry.index }
     return nil
+  }
+
+  /// Whether an address is one that members have in the network itself.
+  public func hasAddress(_ endpoint: InternetEndpoint) -> Bool {
+    let bytes = endpoint.addressBytes
+    if endpoint.isIPv6 { return bytes.starts(with: networkID.ipv6Prefix) }
+    var address: UInt32 = 0
+    for byte in bytes { address = address << 8 | UInt32(byte) }
+    return address & ~(.max >> UInt32(prefix.length)) == prefix.address
   }
 
   public func isRevoked(_ id: ComponentID) -> Bool {

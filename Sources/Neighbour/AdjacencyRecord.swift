@@ -186,6 +186,9 @@ struct AdjacencyRecord {
 
   mutating func forgetTried() { triedCount = 0 }
 
+  /// When it fell silent: with a key what was authentic counts, for anybody can repeat a DISCOVER.
+  var silentSince: Instant { hasKey ? hearingUntil : lastDiscover }
+
   /// Until when it is remembered.
   @inline(__always)
   var forgetAt: Instant {

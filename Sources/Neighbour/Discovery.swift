@@ -278,7 +278,9 @@ extension NeighbourEngine {
   // MARK: - The table
 
   /// Takes a new neighbour in. When the port's table is full, the longest silent neighbour without a key makes room,
-  /// but none with a certificate for one without, and none that was proved for one that was not.
+  /// but none with a certificate for one without, and none that was proved for one that was not. A proved one comes
+  /// before what it left behind itself on the port under other addresses, with a key or without, and that before others
+  /// that were proved.
   mutating func admit(
     _ id: ComponentID, at source: MACAddress, on port: PortPointer, shown: (MembershipCertificate, [UInt8])?,
     isProved: Bool, nonce: Bytes16, epoch: UInt32, now: Instant
@@ -286,11 +288,15 @@ extension NeighbourEngine {
     var number = tables.freeNumber(at: now)
     let portIsFull = port.pointee.neighbourCount == NeighbourLimits.neighboursPerPort
     if portIsFull || number == nil || strangerCount >= NeighbourLimits.strangers {
-      let standing = isProved ? 2 : shown == nil ? 0 : 1
-      guard let victim = longestSilent(on: portIsFull ? port : nil, standing: standing) else {
-        throw .noRoomForNeighbour
+      let place = portIsFull ? port : nil
+      var victim = longestSilent(on: place, standing: shown == nil ? 0 : 1)
+      if victim == nil, isProved {
+        victim = longestSilent(of: id, on: port, isStranger: strangerCount >= NeighbourLimits.strangers)
+        if victim == nil { victim = longestSilent(on: place, standing: 2) }
       }
-      // Nobody routes over a number that never was a link: it need not rest.
+      guard let victim else { throw .noRoomForNeighbour }
+      // It need not rest: nobody routes over a number that never was a link, and one that was leads to the same
+      // neighbour again.
       number = victim.pointee.number
       counters.strangersReplaced &+= 1
       forget(victim, .silent, at: now, rest: .zero)
@@ -336,6 +342,19 @@ extension NeighbourEngine {
       if (each.pointee.standing, each.pointee.lastDiscover) < (best.pointee.standing, best.pointee.lastDiscover) {
         found = each
       }
+    }
+    return found
+  }
+
+  /// Of those that are the same node on the port under other addresses the longest silent one; none that is heard now.
+  private func longestSilent(of id: ComponentID, on port: PortPointer, isStranger: Bool) -> AdjacencyPointer? {
+    var found: AdjacencyPointer?
+    for i in 0..<port.pointee.neighbourCount {
+      guard let each = tables.record(UInt16(port.pointee.numbers[i])), each.pointee.id == id, !each.pointee.isHeard,
+        !(isStranger && each.pointee.hasKey)
+      else { continue }
+      if let best = found, best.pointee.silentSince <= each.pointee.silentSince { continue }
+      found = each
     }
     return found
   }

@@ -85,6 +85,11 @@ extension StoreContents {
     if proposal.networkID != networkID { throw .otherNetwork(proposal.networkID) }
     if proposal.epoch <= descriptor.epoch { throw .oldEpoch(proposal.epoch, have: descriptor.epoch) }
     if proposal.epoch != descriptor.epoch + 1 { throw .laterEpoch(proposal.epoch, have: descriptor.epoch) }
+    let size = proposal.unsigned.encode().count
+    if size > NetworkDescriptor.componentRoom {
+      throw .descriptor(
+        .badDescriptor(.tooLarge(neededBytes: size, haveBytes: NetworkDescriptor.componentRoom)))
+    }
     if !(proposal.prefix == descriptor.prefix && proposal.domain == descriptor.domain) { throw .notASuccessor }
     for entry in proposal.authorities {
       for before in descriptor.authorities where before.id == entry.id && before != entry { throw .notASuccessor }

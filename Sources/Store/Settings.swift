@@ -67,6 +67,8 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
   case badRiskGroup
   case riskGroupTwice
   case badTunnel(TunnelFault)
+  /// An address of the network's own.
+  case tunnelInside(IPv4Prefix)
 
   public var description: String {
     switch self {
@@ -80,6 +82,8 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
         + "'.', '_' or '-'"
     case .riskGroupTwice: "names a port twice: a port has one group"
     case .badTunnel(let fault): fault.description
+    case .tunnelInside(let prefix):
+      "names an address of the management network itself (\(prefix.description)): a tunnel goes over the data plane's"
     }
   }
 }
@@ -87,9 +91,12 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
 public struct Setting {
   public let key: [UInt8]
   public let value: [UInt8]
+
+  /// As encoded: both, and a byte of length before each.
+  public var size: Int { 2 + key.count + value.count }
 }
 
-/// At most 16 entries, values of at most 255 bytes.
+/// At most 16 entries, values of at most 255 bytes; all together what `StoreContents.change` lets in.
 public struct Settings {
   public static let limit = 16
   public static let valueLimit = 255
@@ -102,6 +109,20 @@ public struct Settings {
   public private(set) var entries: [Setting] = []
 
   public init() {}
+
+  /// Bytes the entries take of the room a component's store has for them (`StoreLayout.settingsRoom`).
+  public var size: Int {
+    var bytes = 0
+    for entry in entries { bytes += entry.size }
+    return bytes
+  }
+
+  /// The entry that takes most.
+  var longest: Setting? {
+    var found: Setting?
+    for entry in entries where entry.size > found?.size ?? 0 { found = entry }
+    return found
+  }
 
   public func value(_ key: SettingKey) -> [UInt8]? {
     for entry in entries where key.name.utf8.elementsEqual(entry.key) { return entry.value }
@@ -171,6 +192,33 @@ public struct Settings {
       entries.append(Setting(key: key, value: try reader.array(Int(try reader.u8()))))
     }
   }
+}
+
+extension StoreContents {
+  /// Puts `next` in the place of the settings there are. A component's have a room of their own, so that the certificate
+  /// and descriptors to come find theirs; what takes more is refused, but for what takes no more than before: a store
+  /// that is over the limit can be changed to less. Refuses as well a tunnel that would lead through the network itself.
+  public mutating func change(_ next: Settings) throws(StoreError) {
+    for key in [SettingKey.tunnel, .tunnelListen] {
+      guard let value = next.value(key), value != settings.value(key) else { continue }
+      for endpoint in endpoints(key, value) where descriptor.hasAddress(endpoint) {
+        throw .badSetting(key, .tunnelInside(descriptor.prefix))
+      }
+    }
+    if role == .component, next.size > StoreLayout.settingsRoom, next.size > settings.size, let longest = next.longest {
+      throw .settingsTooLarge(
+        neededBytes: next.size, haveBytes: StoreLayout.settingsRoom, longest: longest.key, longestBytes: longest.size)
+    }
+    settings = next
+  }
+}
+
+/// The addresses that a value of one of the two tunnel settings names; its form was checked when it was set.
+private func endpoints(_ key: SettingKey, _ value: [UInt8]) -> [InternetEndpoint] {
+  do throws(TunnelFault) {
+    if key == .tunnel { return try TunnelPeer.list(value).map { $0.endpoint } }
+    return try TunnelListener(value).address.map { [$0] } ?? []
+  } catch { return [] }
 }
 
 private func commaParts(_ text: [UInt8]) -> [[UInt8]] {

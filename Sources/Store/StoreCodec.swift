@@ -22,16 +22,20 @@ private enum SectionTag {
 }
 
 extension StoreContents {
-  /// The bytes one copy holds; throws `tooLarge` when they do not fit the role's copy. A component's descriptor is kept
-  /// without its signatures where there is no room for them: they were checked when it came.
+  /// The bytes one copy holds; throws `tooLarge` when they do not fit the role's copy. Where there is no room for it, a
+  /// component's descriptor is kept without its signatures, which were checked when it came, and its name only where the
+  /// certificate's opening says it.
   public func encode() throws(StoreError) -> [UInt8] {
-    do throws(StoreError) { return try encode(descriptor) } catch {
-      if role == .authority || descriptor.signatures.isEmpty { throw error }
-      return try encode(descriptor.unsigned)
+    do throws(StoreError) { return try encode(descriptor, name: name) } catch {
+      if role == .authority { throw error }
     }
+    do throws(StoreError) { return try encode(descriptor.unsigned, name: name) } catch {
+      guard let opening, opening.name == name else { throw error }
+    }
+    return try encode(descriptor.unsigned, name: nil)
   }
 
-  private func encode(_ descriptor: NetworkDescriptor) throws(StoreError) -> [UInt8] {
+  private func encode(_ descriptor: NetworkDescriptor, name: NodeName?) throws(StoreError) -> [UInt8] {
     var writer = ByteWriter(reserving: role == .authority ? 8192 : 2048)
     section(SectionTag.identity, &writer) {
       $0.bytes32(identity.signing.seed)
@@ -40,7 +44,7 @@ extension StoreContents {
     section(SectionTag.node, &writer) {
       $0.u8(role.rawValue)
       $0.u32(bootCount)
-      name.encode(into: &$0)
+      if let name { name.encode(into: &$0) } else { $0.u8(0) }
     }
     section(SectionTag.descriptor, &writer) { descriptor.encode(into: &$0) }
     if let certificate, let opening {
@@ -130,9 +134,19 @@ extension StoreContents {
       role = known
       bootCount = try node.u32()
     } catch { throw .wire(error) }
-    self.init(
-      role: role, identity: identity, name: try NodeName(decoding: &node),
-      descriptor: try NetworkDescriptor(decoding: descriptorBytes))
+    let descriptor = try NetworkDescriptor(decoding: descriptorBytes)
+    let name: NodeName
+    // A name takes two bytes at least.
+    if node.remaining == 1, let bytes = find(SectionTag.certificate) {
+      var short = ByteReader(bytes.span)
+      name = try decodeShort(
+        signingKey: identity.signing.publicKey, agreementKey: identity.agreement.publicKey, role: role,
+        networkID: descriptor.networkID, from: &short
+      ).1.name
+    } else {
+      name = try NodeName(decoding: &node)
+    }
+    self.init(role: role, identity: identity, name: name, descriptor: descriptor)
     self.bootCount = bootCount
     for section in sections { try decode(section) }
     if let bytes = find(SectionTag.forgetters) { try decodeForgetters(bytes) }

@@ -22,7 +22,8 @@ public struct StoreContents {
   public internal(set) var bootCount: UInt32 = 0
   /// The secret of an enrolment not yet answered by a certificate.
   public internal(set) var pendingSecret: EnrolmentSecret?
-  public var settings = Settings()
+  /// Changed by `change`.
+  public internal(set) var settings = Settings()
   /// What only an authority keeps; empty on a component.
   public internal(set) var authority = AuthorityRecords()
   /// Sections a newer version wrote, kept as they are, so that going back to an older program loses nothing.

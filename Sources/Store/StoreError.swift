@@ -37,6 +37,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
   case notASuccessor
   case unknownSetting
   case badSetting(SettingKey, SettingFault)
+  /// A component's settings have a room of their own; `longest` is the key of the one that takes most of it.
+  case settingsTooLarge(neededBytes: Int, haveBytes: Int, longest: [UInt8], longestBytes: Int)
 
   public var description: String {
     switch self {
@@ -62,6 +64,9 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case .notASuccessor: "descriptor does not follow the one in the store"
     case .unknownSetting: "no such setting; known are \(SettingKey.listing)"
     case .badSetting(let key, let fault): "\(key.name) \(fault.description)"
+    case .settingsTooLarge(let needed, let have, let longest, let bytes):
+      "has room for \(have) bytes of settings, and these would take \(needed), \(bytes) of them "
+        + "\(String(decoding: longest, as: UTF8.self))"
     }
   }
 }

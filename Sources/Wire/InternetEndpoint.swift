@@ -73,6 +73,27 @@ func ipv6Literal(_ text: ArraySlice<UInt8>) -> Bytes16? {
   return address
 }
 
+/// RFC 4291 §2.5.5.2: the IPv4 address, in host order, that is written as an IPv6 one, `::ffff:192.0.2.1` or in groups;
+/// nil for anything else.
+func ipv4Mapped(_ text: ArraySlice<UInt8>) -> UInt32? {
+  let colon = UInt8(ascii: ":")
+  let end = text.lastIndex(of: colon).map { $0 + 1 } ?? text.startIndex
+  guard let dotted = ipv4(dotted: text[end...]) else {
+    guard let address = ipv6Literal(text), isMapped(address) else { return nil }
+    return address.withBytes { p in (12..<16).reduce(0) { $0 << 8 | UInt32(p[$1]) } }
+  }
+  // In groups its last 32 bits may be any.
+  guard let address = ipv6Literal(text[..<end] + [0x30, colon, 0x30]), isMapped(address) else { return nil }
+  return dotted
+}
+
+private func isMapped(_ address: Bytes16) -> Bool {
+  address.withBytes { p in
+    for i in 0..<10 where p[i] != 0 { return false }
+    return p[10] == 0xff && p[11] == 0xff
+  }
+}
+
 private func hexadecimalGroup(_ digits: ArraySlice<UInt8>) -> UInt16? {
   if digits.isEmpty || digits.count > 4 { return nil }
   var value: UInt16 = 0

@@ -124,9 +124,10 @@ public enum TunnelFault: Error, Equatable, Sendable, CustomStringConvertible {
     _ host: ArraySlice<UInt8>, _ port: UInt16
   ) throws(TunnelFault) -> InternetEndpoint {
     if host.first == UInt8(ascii: "[") {
-      guard host.last == UInt8(ascii: "]"), let address = ipv6Literal(host.dropFirst().dropLast()) else {
-        throw .badIPv6
-      }
+      guard host.last == UInt8(ascii: "]") else { throw .badIPv6 }
+      let text = host.dropFirst().dropLast()
+      if let address = ipv4Mapped(text) { return InternetEndpoint(ipv4: address, port: port) }
+      guard let address = ipv6Literal(text) else { throw .badIPv6 }
       return InternetEndpoint(address: address, isIPv6: true, port: port)
     }
     guard let address = ipv4(dotted: host) else {

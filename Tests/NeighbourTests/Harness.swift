@@ -152,8 +152,12 @@ final class Harness {
     return box
   }
 
+  /// Boxes that have an address of another's choosing on all their ports.
+  var moved: [Int: MACAddress] = [:]
+
   func address(_ box: Int, _ port: PortNumber) -> MACAddress {
-    MACAddress(0x0200_0000_0000 | UInt64(box) << 8 | UInt64(port.value))
+    moved[box]
+      ?? MACAddress(0x0200_0000_0000 | UInt64(box) << 8 | UInt64(port.value))
   }
 
   func wire(_ ends: [(Int, UInt16)], isSwitch: Bool = false) -> Wire {

@@ -16,7 +16,7 @@ import Topology
     let world = try World(layout, seed: 91)
     if let setting {
       var contents = try StoreContents(decoding: world.nodes[0].store)
-      try contents.settings.set(Array(setting.utf8))
+      try contents.set(setting)
       world.nodes[0].store = try contents.encode()
     }
     #expect(form(world) != nil)

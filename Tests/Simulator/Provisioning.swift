@@ -66,13 +66,22 @@ public struct ProvisionedNetwork {
   }
 }
 
+extension StoreContents {
+  /// `provision set` of one setting.
+  public mutating func set(_ assignment: String) throws {
+    var next = settings
+    try next.set(Array(assignment.utf8))
+    try change(next)
+  }
+}
+
 extension World {
   /// `provision set` on every node, from its next start on.
   public func set(_ assignment: String) throws {
     for box in nodes {
       var contents = try StoreContents(decoding: box.store)
       contents.largerRoom = storeRoom
-      try contents.settings.set(Array(assignment.utf8))
+      try contents.set(assignment)
       box.store = try contents.encode()
     }
   }

@@ -40,6 +40,13 @@ func box(
 }
 
 extension StoreContents {
+  /// `provision set` of one setting.
+  mutating func set(_ assignment: String) throws {
+    var next = settings
+    try next.set(Array(assignment.utf8))
+    try change(next)
+  }
+
   /// The verdict on one record with `--yes`.
   mutating func acceptOne(_ record: [UInt8], _ policy: AcceptPolicy = .all) throws -> AcceptVerdict {
     var source = entropy(200)

@@ -34,9 +34,9 @@ import Testing
     var contents = try member(10, "sw1", of: &authority)
     // Over a blank copy, over an older shorter one, and over an older longer one.
     let first = try StoreFile.newFile(contents)
-    try contents.settings.set(Array("tunnel=192.0.2.1:7,192.0.2.2:8".utf8))
+    try contents.set("tunnel=192.0.2.1:7,192.0.2.2:8")
     let second = whole(first, try StoreFile.nextWrite(contents, after: 1))
-    contents.settings.unset(.tunnel)
+    try contents.change(Settings())
     let third = whole(second, try StoreFile.nextWrite(contents, after: 2))
     for (image, generation) in [(first, 1), (second, 2), (third, 3)] as [([UInt8], UInt64)] {
       let old = try StoreFile.decode(image).contents.encode()
@@ -131,7 +131,7 @@ import Testing
   @Test func `Random changes to encoded contents never trap`() throws {
     var authority = try founded()
     for seed in 10..<13 as Range<UInt8> { _ = try member(seed, "sw\(seed)", of: &authority) }
-    try authority.settings.set(Array("protect=off".utf8))
+    try authority.set("protect=off")
     let good = try authority.encode()
     for length in 0..<good.count { _ = try? StoreContents(decoding: Array(good[..<length])) }
     var source = entropy(6)
@@ -156,7 +156,7 @@ import Testing
     var authority = try founded()
     var component = try member(10, "sw1", of: &authority)
     component.bumpBoot()
-    try component.settings.set(Array("keep-down=eth3,eth4".utf8))
+    try component.set("keep-down=eth3,eth4")
     let url = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .appendingPathComponent("../Vectors/membership-store.txt")
     let golden = try String(contentsOf: url, encoding: .utf8).split(separator: "\n")

@@ -171,11 +171,53 @@ extension SystemTests {
       }
     }
 
+    @Test
+    func `settings beyond their room, and tunnels through the network itself, are refused and nothing is changed`()
+      throws
+    {
+      try withLaboratory(.chain(2)) { laboratory in
+        let node = laboratory.nodes[1]
+        // 209 bytes are there for them; wide-discovery=on takes 18.
+        let ports = (0..<20).map { "port-\($0 + 100)" }.joined(separator: ",")
+        let list = "keep-down=" + ports + String(repeating: "x", count: 209 - 18 - 11 - ports.utf8.count)
+        try laboratory.provision(node, ["set", "wide-discovery=on", list])
+        let before = try Data(contentsOf: URL(fileURLWithPath: node.store))
+        for words in [[list + "x"], ["protect=on"], ["wide-discovery=off"]] {
+          let result = try laboratory.provision(node, ["set"] + words, tolerant: true)
+          #expect(
+            result.status == 1 && result.errorOutput.split(separator: "\n").count == 1
+              && result.errorOutput.contains("has room for 209 bytes of settings")
+              && result.errorOutput.contains("of them keep-down"), "\(result)")
+        }
+        let inside = try Self.inside(laboratory)
+        for tunnel in ["tunnel=\(inside):4500", "tunnel-listen=\(inside):4500"] {
+          let result = try laboratory.provision(node, ["set", tunnel], tolerant: true)
+          #expect(result.status == 2 && result.errorOutput.contains("the management network itself"), "\(result)")
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: node.store)) == before)
+        // Changed to less in the same command, it is taken.
+        try laboratory.provision(node, ["set", "keep-down=eth9", "tunnel=[::ffff:192.0.2.1]:4500"])
+        #expect(try laboratory.provision(node, ["show"]).output.contains("tunnel=[::ffff:192.0.2.1]:4500"))
+      }
+    }
+
+    /// An address in the management prefix.
+    private static func inside(_ laboratory: Laboratory) throws -> String {
+      let shown = try laboratory.provision(laboratory.nodes[1], ["show"]).output
+      let line = try #require(shown.split(separator: "\n").first { $0.hasPrefix("prefix") })
+      return line.split(separator: " ")[1].split(separator: "/")[0].split(separator: ".").dropLast().joined(
+        separator: ".") + ".77"
+    }
+
     /// Command lines that name an option, a value or a command that is not there, and what the line must offer instead.
     @Test(
       arguments: [
         (["no-such-program"], "provision, ctl"), (["--no-such"], "provision, ctl"), ([], "provision, ctl"),
         (["ma", "--no-such"], "--interface"), (["cm", "word"], "--interface"), (["cm", "--run"], "needs a value"),
+        (["cm", "--tunnel"], "needs a value: HOST:PORT"),
+        (["cm", "--tunnel", "--log", "debug"], "needs a value: HOST:PORT"),
+        (["cm", "--tunnel-listen=4500", "--tunnel-listen", "4501"], "there is one place to listen"),
+        (["cm", "--tunnel-listen="], "needs a value: PORT"),
         (["provision", "nonsense"], "network, key"), (["provision"], "network, key"),
         (["provision", "--store", "x"], "network, key"), (["provision", "key", "--no-such"], "--count N"),
         (["provision", "key", "-x"], "--count N"),

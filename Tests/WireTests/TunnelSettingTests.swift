@@ -18,7 +18,10 @@ import Testing
       ("192.0.2.1:045", .badPort), ("192.0.2.1:4500 ", .badPort), ("192.0.2.256:1", .badIPv4), ("192.0.2:1", .badIPv4),
       ("1.2.3.4.5:1", .badIPv4), ("[2001:db8::1:1", .badIPv6), ("[]:1", .badIPv6), ("[2001:db8::1::]:1", .badIPv6),
       ("[1:2:3:4:5:6:7:8:9]:1", .badIPv6), ("[1:2:3:4:5:6:7:8::]:1", .badIPv6), ("[1:2:3]:1", .badIPv6),
-      ("[fe80::1%eth0]:1", .badIPv6), ("[::ffff:192.0.2.1]:1", .badIPv6), ("[:1::]:1", .badIPv6),
+      ("[fe80::1%eth0]:1", .badIPv6), ("[::192.0.2.1]:1", .badIPv6), ("[64:ff9b::192.0.2.1]:1", .badIPv6),
+      ("[::ffff:192.0.2]:1", .badIPv6), ("[192.0.2.1]:1", .badIPv6), ("[::ffff:0:192.0.2.1]:1", .badIPv6),
+      ("[1::ffff:192.0.2.1]:1", .badIPv6), ("[::ffff:224.0.0.1]:1", .badAddress), ("::ffff:192.0.2.1:1", .bareIPv6),
+      ("192.0.2.1:1,[::ffff:192.0.2.1]:1", .twice), ("[:1::]:1", .badIPv6),
       ("[12345::]:1", .badIPv6), ("[1:]:1", .badIPv6), ("2001:db8::1:4500", .bareIPv6), ("hub.example:4500", .name),
       ("localhost:1", .name), ("0.0.0.0:1", .badAddress), ("224.0.0.1:1", .badAddress),
       ("255.255.255.255:1", .badAddress),
@@ -50,6 +53,14 @@ import Testing
   func `An IPv6 address is read in each of its forms`(text: String, bytes: [Int: UInt8]) throws {
     let address = try #require(ipv6Literal(Array(text.utf8)[...]))
     address.withBytes { for i in 0..<16 { #expect($0[i] == bytes[i] ?? 0, "\(text), byte \(i)") } }
+  }
+
+  @Test(
+    arguments: ["::ffff:192.0.2.1", "::FFFF:c000:201", "0:0:0:0:0:ffff:192.0.2.1", "0::ffff:192.0.2.1"])
+  func `An IPv4 address in an IPv6 one is the IPv4 address`(text: String) throws {
+    let peer = try TunnelPeer.list(Array("[\(text)]:4500".utf8))[0]
+    #expect(peer.endpoint == InternetEndpoint(ipv4: 0xc000_0201, port: 4500))
+    #expect(try TunnelListener(Array("[\(text)]:4500".utf8)).address == peer.endpoint)
   }
 
   @Test func `The seventeenth tunnel is refused`() throws {

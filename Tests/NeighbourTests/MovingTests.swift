@@ -1,0 +1,93 @@
+// A member that comes from ever new addresses: what it leaves behind makes room for it, and for nobody else.
+
+import Core
+import Crypto
+import Membership
+import Testing
+
+@testable import Neighbour
+
+@Suite struct MovingTests {
+  private var port1: PortNumber { PortNumber(1) }
+
+  private func place(_ i: Int) -> MACAddress { MACAddress(0x0266_0000_0000 | UInt64(i)) }
+
+  /// Box 1 goes to `count` addresses, 200 ms at each.
+  private func wander(_ harness: Harness, _ count: Int, from first: Int = 0) {
+    for i in first..<(first + count) {
+      harness.moved[1] = place(i)
+      harness.setPort(1)
+      harness.run(for: .milliseconds(200))
+    }
+  }
+
+  private func linksUp(_ harness: Harness) -> [Adjacency] {
+    harness.boxes[0].engine.adjacencies.filter { $0.state == .up }
+  }
+
+  private func withKey(_ harness: Harness) -> [MACAddress] {
+    var addresses: [MACAddress] = []
+    for number in harness.boxes[0].engine.tables.numbers {
+      if let record = harness.boxes[0].engine.tables.record(UInt16(number)), record.pointee.hasKey {
+        addresses.append(record.pointee.address)
+      }
+    }
+    return addresses
+  }
+
+  @Test(arguments: [true, false])
+  func `a member that changes its address five times a second is let in each time`(isBoxOneFirst: Bool) throws {
+    // Either end may be the one that begins handshakes.
+    let harness = Harness(seed: 21)
+    harness.addBox(isBoxOneFirst ? 11 : 10)
+    harness.addBox(isBoxOneFirst ? 10 : 11)
+    _ = harness.wire([(0, 1), (1, 1)])
+    harness.setPort(0)
+    harness.setPort(1)
+    try #require(harness.runUntilUp() != nil)
+    wander(harness, 60)
+    let box = harness.boxes[0]
+    #expect(box.engine.tables.numbers.count <= NeighbourLimits.neighboursPerPort)
+    let links = box.log.filter { if case .up = $0.what { return true } else { return false } }.count
+    #expect(links > 40, "\(links)")
+    // Then it stays where it is.
+    harness.moved[1] = place(1_000)
+    harness.setPort(1)
+    let from = harness.now
+    harness.run(until: from + .seconds(5), orWhen: { linksUp(harness).contains { $0.address == place(1_000) } })
+    #expect(linksUp(harness).map(\.address) == [place(1_000)])
+    #expect(harness.now - from < .seconds(1), "\(harness.now - from)")
+  }
+
+  @Test func `who repeats a member's DISCOVER makes no room with it, and what is heard gives none`() throws {
+    let harness = try Harness.upPair(seed: 22)
+    harness.wires[0].isRecording = true
+    wander(harness, 30)
+    harness.run(for: .seconds(1))
+    let box = harness.boxes[0]
+    try #require(box.engine.adjacencies.count == NeighbourLimits.neighboursPerPort)
+    let live = try #require(linksUp(harness).first)
+    let (before, downs) = (withKey(harness), box.downs)
+    try #require(before.count >= 6)
+    // All it ever said, from other addresses: no place but those of who has no key.
+    let heard = harness.wires[0].heard.filter { $0.type == 1 && $0.from == 1 }
+    let proved = heard.filter { $0.bytes[2] & DiscoverFrame.Flag.proofFollows != 0 }
+    for (i, frame) in heard.enumerated() {
+      harness.inject(frame.bytes, into: 0, from: place(5_000 + i))
+      harness.run(for: .milliseconds(20))
+    }
+    #expect(withKey(harness) == before)
+    // From where it said it, proved, when that was forgotten: older silent records go, never the one that is heard.
+    let gone = proved.filter { !before.contains($0.source) }
+    try #require(gone.count >= 3)
+    for frame in gone {
+      harness.inject(frame.bytes, into: 0, from: frame.source)
+      harness.run(for: .milliseconds(60))
+    }
+    #expect(withKey(harness).count < before.count)
+    #expect(linksUp(harness).map(\.number) == [live.number])
+    #expect(linksUp(harness).map(\.address) == [live.address])
+    #expect(box.downs == downs)
+    #expect(box.engine.tables.numbers.count == NeighbourLimits.neighboursPerPort)
+  }
+}
