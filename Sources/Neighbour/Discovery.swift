@@ -350,7 +350,7 @@ extension NeighbourEngine {
   private func longestSilent(of id: ComponentID, on port: PortPointer, isStranger: Bool) -> AdjacencyPointer? {
     var found: AdjacencyPointer?
     for i in 0..<port.pointee.neighbourCount {
-      guard let each = tables.record(UInt16(port.pointee.numbers[i])), each.pointee.id == id, !each.pointee.isHeard,
+      guard let each = port.pointee.records[i], each.pointee.id == id, !each.pointee.isHeard,
         !(isStranger && each.pointee.hasKey)
       else { continue }
       if let best = found, best.pointee.silentSince <= each.pointee.silentSince { continue }

@@ -48,7 +48,9 @@ extension Node {
 
   /// A hello.
   @inline(__always)
-  public static func isSignOfLife(_ frame: PacketBuffer) -> Bool { frame.count > 0 && NeighbourEngine.isHello(frame.bytes[0]) }
+  public static func isSignOfLife(_ frame: PacketBuffer) -> Bool {
+    frame.count > 0 && NeighbourEngine.isHello(frame.bytes[0])
+  }
 
   private mutating func receiveLinkMessage(
     _ frame: PacketBuffer, _ offset: Int, _ count: Int, _ subtype: UInt8, on adjacency: UInt16, isLinked: Bool,

@@ -67,7 +67,9 @@ extension Node {
 
   /// N rises with the longest path, and all ways are laid anew: true then.
   private mutating func growTo(_ longest: Int, at now: Instant) -> Bool {
-    guard let authority, let size = OnionSize(hops: longest), size.entries > authority.size.entries else { return false }
+    guard let authority, let size = OnionSize(hops: longest), size.entries > authority.size.entries else {
+      return false
+    }
     authority.size = size
     beacon.sizeCode = size.code
     needFrames(at: now)
