@@ -83,13 +83,13 @@ lab: binary lab-tool
 
 bench: binary
 	@board/setup bench
-	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab $(HOST_FLAGS)
+	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab --static-swift-stdlib $(HOST_FLAGS)
 	@.build-lab/release/Lab bench --binary $(OUTPUT)/lifeline --cuts $(CUTS) --svg build/repair.svg --json build/repair.json \
 	  $(LAB_ARGUMENTS)
 
 soak: binary lab-tool host-build
 	@board/setup test
-	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab $(HOST_FLAGS)
+	@$(SWIFT) build -c release --scratch-path .build-lab --product Lab --static-swift-stdlib $(HOST_FLAGS)
 	@board/test soak
 
 lint:

@@ -48,7 +48,8 @@ extension SystemTests {
         #expect(try laboratory.nodes[1].neighbour(on: "tunnel1")?["cost"] as? Int == 30)
 
         let stream = try laboratory.startStream(to: addresses[0])
-        try pause(0.5)
+        // The DISCOVERs of the start are over, the next come after ten seconds: one that meets the change begins a new link.
+        try pause(1.5)
         try internet.rebind(1)
         try pause(3)
         let gap = try stream.longestGap()
