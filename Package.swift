@@ -16,8 +16,11 @@ let settings: [SwiftSetting] =
   + (embedded
     ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(embeddedFlags)]
     : fuzzing ? [] : [.unsafeFlags(releaseFlags, .when(configuration: .release))])
+// What the tests run, and run much of, is optimized in debug builds too; assertions stay.
+let quick: [SwiftSetting] =
+  settings + (embedded ? [] : [.unsafeFlags(["-O", "-assert-config", "Debug"], .when(configuration: .debug))])
 
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+func module(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = quick) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
@@ -31,8 +34,8 @@ let ground: [Target] = [
   module("Core", []),
   module("Wire", ["Core"]),
   module("Crypto", ["Core", "CSodium"]),
-  module("Membership", ["Core", "Wire", "Crypto"]),
-  module("Store", ["Core", "Wire", "Crypto", "Membership"]),
+  module("Membership", ["Core", "Wire", "Crypto"], settings),
+  module("Store", ["Core", "Wire", "Crypto", "Membership"], settings),
 ]
 
 let engines: [Target] = [
@@ -50,7 +53,7 @@ let upper: [Target] = [
     [
       "Core", "Wire", "Crypto", "Membership", "Store", "Neighbour", "Beacon", "Topology", "Onion", "Session", "Bearer",
     ]),
-  module("Runtime", ["Core", "Wire", "CSystem", "CCap"]),
+  module("Runtime", ["Core", "Wire", "CSystem", "CCap"], settings),
   .executableTarget(
     name: "Lifeline",
     dependencies: [
@@ -74,7 +77,7 @@ let everyEngine: [Target.Dependency] = [
 // Only in the ordinary mode: the host tools and the tests.
 let host: [Target] = [
   .target(name: "CLab"),
-  module("LabKit", ["CLab"]),
+  module("LabKit", ["CLab"], settings),
   .executableTarget(
     name: "Lab", dependencies: ["LabKit", "CLab", "Core", "Topology", "Simulator"], swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium")]),
@@ -97,9 +100,9 @@ let host: [Target] = [
   .target(name: "CSimulator", path: "Tests/CSimulator"),
   .target(
     name: "Simulator", dependencies: ["CSimulator", "Core", "Wire", "Crypto", "Membership", "Store", "Node"],
-    path: "Tests/Simulator", swiftSettings: settings),
+    path: "Tests/Simulator", swiftSettings: quick),
   tests("SimulationTests", ["Core", "Wire", "Bearer", "Onion", "Session", "Membership", "Store", "Node", "Simulator"]),
-  module("InsiderKit", everyEngine + ["Node"]),
+  module("InsiderKit", everyEngine + ["Node"], settings),
   .executableTarget(
     name: "Insider", dependencies: ["InsiderKit", "CLab", "Core", "Crypto", "Store"], swiftSettings: settings,
     linkerSettings: [.linkedLibrary("sodium")]),
