@@ -121,7 +121,7 @@ extension World {
     let (box, index) = (nodes[Int(taps[tap].node)], Int(taps[tap].port))
     guard box.running != nil else { return }
     let status = status(of: box, index)
-    deliver(box) { $0.portChanged(PortNumber(UInt16(index + 1)), status, at: $1) }
+    deliver(box, isOfPort: true) { $0.portChanged(PortNumber(UInt16(index + 1)), status, at: $1) }
   }
 
   /// Carrier of all ports of a medium; a tunnel has none to lose.

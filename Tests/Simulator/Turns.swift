@@ -51,10 +51,11 @@ extension World {
     setDeadline(box, running)
   }
 
-  /// Now, or when the node's loop runs on.
-  func deliver(_ box: SimulatedNode, _ body: @escaping (inout Node, Instant) -> Void) {
+  /// Now, or when the node's loop runs on. What a late loop finds is bounded, but for how its ports look: the kernel may
+  /// drop messages of that too, and the port monitor then asks anew.
+  func deliver(_ box: SimulatedNode, isOfPort: Bool = false, _ body: @escaping (inout Node, Instant) -> Void) {
     if box.isPaused {
-      if box.backlog.count < SimulatedNode.backlogLimit { box.backlog.append(.call(body)) }
+      if isOfPort || box.backlog.count < SimulatedNode.backlogLimit { box.backlog.append(.call(body)) }
     } else {
       enter(box) { body(&$0, box.own(now)) }
     }
