@@ -115,9 +115,10 @@ extension NeighbourEngine {
         adjacency.pointee.isProved = isProved(discover, certificate, from: source)
       }
     } else {
-      if let known { try mayGiveWay(known, isProved: false, at: now) }
+      if let known, known.pointee.isHeard { throw .identityConflict }
       let (shown, isProved) = try judgeNewcomer(discover, on: port, from: source, at: now)
       if let known {
+        try mayGiveWay(known, isProved: isProved, at: now)
         if shown == nil, known.pointee.certificate != nil,
           now < known.pointee.lastDiscover + NeighbourLimits.certifiedPatience
         {

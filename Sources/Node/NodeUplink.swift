@@ -17,6 +17,10 @@ final class Uplink {
   static let firstAttachDelay = Duration.milliseconds(100)
   static let longestAttachDelay = Duration.seconds(1)
   static let lsaInterval = Duration.seconds(30)
+  /// How long a session waits for its first way back before the MA is asked for another one, and how long at most when
+  /// that was in vain again and again.
+  static let firstPatience = Duration.seconds(5)
+  static let longestPatience = Duration.seconds(40)
   /// Changes that follow one another are told together.
   static let lsaSpacing = Duration.milliseconds(10)
   /// Between two requests for descriptors.
@@ -35,6 +39,7 @@ final class Uplink {
   var needsSession = true
   var lsaDue = Instant.never
   var lsaSentAt = Instant.zero
+  var patience = Uplink.firstPatience
   /// Not before then are descriptors asked for again.
   var chainDue = Instant.zero
 
@@ -46,7 +51,15 @@ final class Uplink {
   /// Session agreed, way back known.
   var isReady: Bool { channel.session != nil && channel.isRouted && !needsSession }
 
-  var nextDeadline: Instant? { needsSession || channel.stream.hasGivenUp ? attachDue : lsaDue }
+  /// When a session that has no way back is given up; `never` for others. What the MA said may not have come, and it may
+  /// know no way to say it again.
+  var patienceEnds: Instant {
+    channel.session == nil || channel.isRouted ? .never : channel.sessionSince + patience
+  }
+
+  var nextDeadline: Instant? {
+    needsSession || channel.stream.hasGivenUp ? attachDue : min(lsaDue, patienceEnds)
+  }
 }
 
 extension Node {
@@ -60,6 +73,7 @@ extension Node {
     let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex))
     uplink.needsSession =
       channel.session == nil || channel.stream.hasGivenUp || (newest.map { $0.boot != uplink.sessionBoot } ?? false)
+      || now >= uplink.patienceEnds
     if uplink.needsSession {
       guard now >= uplink.attachDue else { return }
       guard let adjacency = newest?.adjacency,
@@ -199,6 +213,7 @@ extension Node {
       useRenewed(channel, pending.session, at: now)
       return
     }
+    if now >= uplink.patienceEnds { uplink.patience = min(uplink.patience * 2, Uplink.longestPatience) }
     channel.adopt(pending.session, at: now)
     channel.isProved = true
     relay.setKey(pending.session.keys.onion, authority: channel.authorityIndex, at: now)
@@ -372,6 +387,7 @@ extension Node {
     chooseWays(channel, at: now)
     if message.place == 0 { channel.stream.hurry() }
     if isFirst {
+      uplink.patience = Uplink.firstPatience
       report(.notice, "route to authority \(authorityName(channel.authorityIndex)) is installed")
       relayHeld(uplink, at: now)
     }

@@ -208,15 +208,16 @@ final class Harness {
     return record
   }
 
-  /// A new process in the box: an engine with the same identity that knows nothing.
-  func restart(_ box: Int) {
+  /// A new process in the box: an engine that knows nothing, with the same identity or another one.
+  func restart(_ box: Int, as another: Identity? = nil) {
     let old = boxes[box]
+    let identity = another ?? old.identity
     var configuration = NeighbourConfiguration(
-      id: old.identity.id, agreement: old.identity.agreement, descriptor: network.descriptor,
-      certificate: network.certificate(of: old.identity))
+      id: identity.id, agreement: identity.agreement, descriptor: network.descriptor,
+      certificate: network.certificate(of: identity))
     configuration.wideDiscovery = false
     let fresh = Box(
-      NeighbourEngine(configuration: configuration, entropy: random.fork(), startingAt: now), identity: old.identity)
+      NeighbourEngine(configuration: configuration, entropy: random.fork(), startingAt: now), identity: identity)
     fresh.status = old.status
     boxes[box] = fresh
     for (number, status) in old.status.sorted(by: { $0.key < $1.key }) {

@@ -285,6 +285,23 @@ import Testing
     #expect(third.record(0).pointee.isProved == false)
   }
 
+  @Test(
+    "a box with a new identity is linked within two seconds while the old one is still eagerly asked for",
+    arguments: [0, 1])
+  func newIdentity(which: Int) throws {
+    let harness = Harness.pair(seed: 15)
+    harness.runUntilUp()
+    harness.restart(which, as: TestNetwork.identity(200))
+    // Carrier comes and goes, as when a box is exchanged: the other asks for ten seconds more after the one it knew.
+    harness.setPort(1 - which, isUp: false)
+    harness.run(for: .milliseconds(100))
+    harness.setPort(1 - which)
+    let from = harness.now
+    func isUp() -> Bool { harness.boxes.allSatisfy { $0.engine.adjacencies.contains { $0.state == .up } } }
+    harness.run(until: from + .seconds(9), orWhen: isUp)
+    #expect(isUp() && harness.now - from < .seconds(2), "\((harness.now - from).milliseconds) ms")
+  }
+
   @Test("64 strangers at most on all ports; the longest silent makes room")
   func strangerLimit() throws {
     let harness = Harness(seed: 9)
