@@ -8,12 +8,9 @@ import Synchronization
 public struct InPlace: ~Copyable {
   private let byte = Atomic<UInt8>(0)
 
-  @inlinable
-  public init() { self.init(unused: ()) }
+  public init() {}
 
-  @usableFromInline
-  init(unused: Void) {}
-
+  // Without one of its own, Embedded Swift looks for the field's deinit in the module that uses this one.
   @inlinable
   deinit {}
 }

@@ -115,7 +115,8 @@ extension NeighbourEngine {
         adjacency.pointee.isProved = isProved(discover, certificate, from: source)
       }
     } else {
-      if let known, known.pointee.isHeard { throw .identityConflict }
+      // Nothing is verified for one that cannot give way, whatever is shown.
+      if let known { try mayGiveWay(known, isProved: true, at: now) }
       let (shown, isProved) = try judgeNewcomer(discover, on: port, from: source, at: now)
       if let known {
         try mayGiveWay(known, isProved: isProved, at: now)

@@ -47,10 +47,12 @@ struct LinkKey {
   init(send: Bytes32, receive: Bytes32, phase: UInt8) {
     isLive = true
     self.phase = phase
-    let there = DirectionKeys(derivedFrom: send)
-    let back = DirectionKeys(derivedFrom: receive)
+    var there = DirectionKeys(derivedFrom: send)
+    var back = DirectionKeys(derivedFrom: receive)
     (sendStream, sendTag) = (there.stream, there.mac)
     (receiveStream, receiveTag) = (back.stream, back.mac)
+    there.erase()
+    back.erase()
   }
 
   mutating func erase() {

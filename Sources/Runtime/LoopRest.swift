@@ -2,7 +2,6 @@
 // each of them. Where nothing but signs of life has passed for a while it waits a moment after the first, and takes the
 // others in one turn (docs/decisions/0053). What comes first after a rest may so be this moment later, and nothing else.
 
-import CSystem
 import Core
 
 struct Gathering {

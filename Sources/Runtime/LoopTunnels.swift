@@ -77,6 +77,7 @@ extension Loop where Node: ~Copyable {
     tunnels.places[place].counters.received &+= 1
     tunnels.places[place].counters.receivedBytes &+= UInt64(truncatingIfNeeded: frame.count)
     tunnels.places[place].heardAt = now
+    if !Node.isSignOfLife(frame) { gathering.noteWork(at: now) }
     node.receive(frame, on: tunnels.places[place].number, from: .tunnelEnd, at: now)
     drainApart(at: now)
   }
