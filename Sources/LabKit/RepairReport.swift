@@ -26,9 +26,10 @@ public struct RepairFigures: Sendable {
     protection = run.protection
     kind = run.kind
     // What mending costs counts with us, and not with peers.
-    cuts = record.figures(in: run.stretches(untilUndone: system != Self.ours))
+    let stretches = run.stretches(untilUndone: system != Self.ours)
+    cuts = record.figures(in: stretches)
     let start = record.arrivals.first?.time ?? 0
-    before = record.figures(in: [start..<max(start, run.cuts.first?.began ?? 0)])[0]
+    before = record.figures(in: [start..<max(start, stretches.first?.lowerBound ?? 0)])[0]
     longestPause = record.longestPause
   }
 

@@ -37,12 +37,16 @@ public struct RepairRun: Sendable {
     (self.cuts, self.streams, self.rate) = (cuts, streams, rate)
   }
 
+  /// A packet that left this long before a failure may have been under way when it came, and counts with it, ns.
+  static let underway: Int64 = 10_000_000
+
   /// From each failure to the next, the last one to the end of the longest stream; or only until it was undone.
   public func stretches(untilUndone: Bool = false) -> [Range<Int64>] {
     let end = streams.compactMap(\.record.sent.last).max() ?? 0
     return cuts.indices.map { cut in
-      let next = cut + 1 < cuts.count ? cuts[cut + 1].began : max(end, cuts[cut].done)
-      return cuts[cut].began..<max(untilUndone ? min(next, cuts[cut].undone) : next, cuts[cut].began)
+      let from = cuts[cut].began - Self.underway
+      let next = cut + 1 < cuts.count ? cuts[cut + 1].began - Self.underway : max(end, cuts[cut].done)
+      return from..<max(untilUndone ? min(next, cuts[cut].undone) : next, from)
     }
   }
 }

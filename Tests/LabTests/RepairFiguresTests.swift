@@ -67,8 +67,10 @@ import Testing
   }
 
   /// A stream of 4 s, a failure at 1 s and at 3 s that cost 40 and 20 ms.
-  private var run: RepairRun {
-    let lost = Set(1_000..<1_040).union(3_000..<3_020)
+  private var run: RepairRun { run(losing: []) }
+
+  private func run(losing others: Set<Int>) -> RepairRun {
+    let lost = others.union(1_000..<1_040).union(3_000..<3_020)
     let record = StreamRecord(
       sent: (0..<4_000).map { Int64($0) * 1_000_000 },
       arrivals: (0..<4_000).filter { !lost.contains($0) }.map { .init(time: Int64($0) * 1_000_000 + 200, number: $0) })
@@ -91,6 +93,12 @@ import Testing
     #expect(entry?["lost"] as? Int == 60)
     #expect((entry?["gapMilliseconds"] as? [String: Double])?["worst"] == 41)
     #expect(document?["missed"] as? Int == 0)
+  }
+
+  @Test func `a packet that was under way when a failure came counts with the failure`() {
+    let figures = RepairFigures(run(losing: [990, 2_990]), stream: 0)
+    #expect(figures.losses == [41, 21] && figures.before.lost == 0)
+    #expect(RepairFigures(run(losing: [980]), stream: 0).before.lost == 1)
   }
 
   @Test func `what comes after a failure is undone counts with us and not with a peer`() {
