@@ -35,7 +35,7 @@ struct AdjacencyRecord {
   /// Index in `keys` of the key that is not proved yet; 0 and 1 are the phases.
   static let candidateIndex = 2
 
-  // What every frame and every tick touches stands together, four cache lines of it: a box at rest finds none of this in
+  // What every frame and every tick touches stands together, a few cache lines of it: a box at rest finds none of this in
   // its cache.
   let number: UInt8
   var isUp = false

@@ -119,7 +119,9 @@ extension NeighbourEngine {
       if let known { try mayGiveWay(known, isProved: true, at: now) }
       let (shown, isProved) = try judgeNewcomer(discover, on: port, from: source, at: now)
       if let known {
-        try mayGiveWay(known, isProved: isProved, at: now)
+        // In tunnels a proof binds no place: whoever heard it in one may say it in all.
+        let isFromThere = isProved && port.pointee.status.medium != .tunnel
+        try mayGiveWay(known, isProved: isFromThere, at: now)
         if shown == nil, known.pointee.certificate != nil,
           now < known.pointee.lastDiscover + NeighbourLimits.certifiedPatience
         {
@@ -293,7 +295,7 @@ extension NeighbourEngine {
       let place = portIsFull ? port : nil
       var victim = longestSilent(on: place, standing: shown == nil ? 0 : 1)
       if victim == nil, isProved {
-        victim = longestSilent(of: id, on: port, isStranger: strangerCount >= NeighbourLimits.strangers)
+        victim = longestSilent(of: id, on: port, isStranger: !portIsFull && number != nil)
         if victim == nil { victim = longestSilent(on: place, standing: 2) }
       }
       guard let victim else { throw .noRoomForNeighbour }
@@ -302,6 +304,11 @@ extension NeighbourEngine {
       number = victim.pointee.number
       counters.strangersReplaced &+= 1
       forget(victim, .silent, at: now, rest: .zero)
+      // What it left behind with a key made no room among the strangers.
+      if strangerCount >= NeighbourLimits.strangers, let stranger = longestSilent(on: nil, standing: isProved ? 2 : 1) {
+        counters.strangersReplaced &+= 1
+        forget(stranger, .silent, at: now)
+      }
     }
     guard let number else { throw .noRoomForNeighbour }
     var record = AdjacencyRecord(
@@ -361,7 +368,8 @@ extension NeighbourEngine {
     return found
   }
 
-  /// Takes a neighbour out of the tables, and says so.
+  /// Takes a neighbour out of the tables, and says so. Its number rests until `rest`, or as long as a number does that
+  /// was a link's; one that never was need not.
   mutating func forget(
     _ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant, rest: Instant? = nil
   ) {
@@ -369,7 +377,7 @@ extension NeighbourEngine {
     if adjacency.pointee.isUp { goDown(adjacency, reason, at: now) }
     if adjacency.pointee.isStrangerReported { tell(.strangerGone(number)) }
     let hadKey = adjacency.pointee.hasKey
-    tables.remove(adjacency, rest: rest ?? now + NeighbourLimits.numberRest)
+    tables.remove(adjacency, rest: rest ?? (hadKey ? now + NeighbourLimits.numberRest : .zero))
     setDestinations(port, at: now)
     if hadKey { updatePace(at: now) }
     deadlineIsStale = true

@@ -11,8 +11,6 @@ struct DirectionKeys {
   /// SipHash-2-4.
   var mac = Bytes16()
 
-  init() {}
-
   /// From the key Noise's split gives for this direction.
   init(derivedFrom key: Bytes32) {
     stream = deriveKey(key, "link stream")

@@ -60,7 +60,7 @@ enum NeighbourLimits {
   /// A neighbour with a key whose certificate's issuer has left the network keeps its link for so long.
   static let orphanLife = Duration.seconds(60)
   /// A neighbour that is down hears hellos at the normal pace for this long, then once a second; nobody else may claim
-  /// its address until then.
+  /// its address until then, unless he proves himself.
   static let eagerLife = Duration.seconds(10)
   /// New neighbours let in, a second and port; with and without a certificate that holds are counted apart.
   static let newcomersPerSecond: Int64 = 20

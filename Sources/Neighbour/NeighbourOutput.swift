@@ -212,7 +212,7 @@ public struct NeighbourCounters {
   public internal(set) var linksTooSmall: UInt64 = 0
   /// Times holds were extended because the loop was late.
   public internal(set) var lateLoops: UInt64 = 0
-  /// Strangers forgotten to make room for newer ones.
+  /// Strangers, and what members left behind themselves, forgotten to make room for others.
   public internal(set) var strangersReplaced: UInt64 = 0
 
   public init() {}

@@ -53,7 +53,7 @@ struct FaultSearch {
   let frameSize: Int
   let traffic: FrameClass
   /// When the first of its frames was sent, those that were lost before it included.
-  var since: Instant
+  let since: Instant
   var repeatsLeft: Int
   /// Of the frames that are asked for, 8 at most.
   var counters: [UInt32]
@@ -137,7 +137,7 @@ enum FaultFinding: Equatable {
 /// A link that was found to lose frames.
 struct CondemnedLink {
   /// In the direction in which it loses them.
-  let link: TopologyLink
+  var link: TopologyLink
   /// What showed it: from this MA to the node behind the link's far end, where the path went on.
   var path: [TopologyLink]
   let traffic: FrameClass
@@ -204,11 +204,12 @@ struct FaultSearches {
 
   func owns(_ route: UInt32) -> Bool { running.contains { $0.builder.route == route } }
 
-  /// What this component said of its ways back is being looked into.
+  /// What this component said of its ways back is being looked into, or will be once more.
   func isTrying(hintOf component: UInt32) -> Bool {
-    running.contains {
-      if case .hint(component, _) = $0.purpose { true } else { false }
+    func isHint(_ purpose: FaultSearch.Purpose) -> Bool {
+      if case .hint(component, _) = purpose { true } else { false }
     }
+    return running.contains { isHint($0.purpose) } || waiting.contains { isHint($0.purpose) }
   }
 
   /// Frames of a retest go out.

@@ -319,6 +319,7 @@ extension Node {
       authority.faults.condemned[known].offences += 1
       authority.faults.condemned[known].retests = 0
       authority.faults.condemned[known].since = now
+      authority.faults.condemned[known].link = link
       authority.faults.condemned[known].path = path
       authority.faults.condemned[known].settling = search.settling
       authority.faults.condemned[known].due = now + authority.faults.condemned[known].pace

@@ -112,6 +112,11 @@ struct WayProbing {
   }
 }
 
+extension Way {
+  /// In doubt for want of answers, and for nothing else.
+  func isTakenForSilent(at now: Instant) -> Bool { isInDoubt(at: now) && doubtEnds == probing.silenceEnds }
+}
+
 extension Node {
   /// With a frame that goes by this way: a probe, when one is due.
   @inline(__always)
@@ -172,15 +177,19 @@ extension Node {
   /// Probes in a row were lost: another way is taken, where there is one. True when the way is left.
   private mutating func leaveSilently(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
     if !way.probing.hasAnswered { counters.probesLost &+= UInt64(way.probing.lost) }
+    // One that goes on losing what is copied to it is no news.
+    let isNews = way.probing.verdictDue != .never || !way.isTakenForSilent(at: now)
     way.probing.verdictDue = .never
     suspect(way, of: channel, at: now)
     way.probing.forgetLosses()
     guard channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) }) else { return false }
-    counters.waysSilent &+= 1
-    report(
-      .warning,
-      "a way to \(String(decoding: channel.name, as: UTF8.self)) loses frames while all its links are up: another is taken"
-    )
+    if isNews {
+      counters.waysSilent &+= 1
+      report(
+        .warning,
+        "a way to \(String(decoding: channel.name, as: UTF8.self)) loses frames while all its links are up: another is "
+          + "taken")
+    }
     putInDoubt(way, of: channel, at: now)
     return true
   }
@@ -189,10 +198,11 @@ extension Node {
   /// for a first answer is over. True when the way is left.
   private mutating func putAside(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
     guard !way.probing.hasAnswered, way.probing.lost >= WayProbing.asideLimit, way.probing.verdictDue == .never,
-      let usual = usualRoundTrip(channel), now - way.probing.lostSince >= usual * 4,
+      !way.isTakenForSilent(at: now), let usual = usualRoundTrip(channel), now - way.probing.lostSince >= usual * 4,
       channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) })
     else { return false }
-    way.probing.verdictDue = way.probing.lostSince + WayProbing.longest
+    // The first was sent three paces ago, and longer where the traffic paused; the last is waited for as well.
+    way.probing.verdictDue = max(way.probing.lostSince, now - WayProbing.pace * 3) + WayProbing.longest
     putInDoubt(way, of: channel, at: now)
     return true
   }
@@ -240,7 +250,7 @@ extension Node {
     let number = try reader.u32()
     guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("probed length")) }
     guard let way = channel.ways.way(of: route), let time = way.probing.answered(number, at: now) else { return }
-    guard time <= WayProbing.longest, way.isInDoubt(at: now), way.doubtEnds == way.probing.silenceEnds else { return }
+    guard time <= WayProbing.longest, way.isTakenForSilent(at: now) else { return }
     way.doubtEnds = way.probing.doubtBefore
     chooseWays(channel, at: now)
   }

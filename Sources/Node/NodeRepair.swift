@@ -74,6 +74,8 @@ extension Node {
     var any = false
     for case let way? in channel.ways.places where isMeant(way) {
       way.doubtEnds = max(way.doubtEnds, now + Way.doubt)
+      // Answers that are still under way do not end this one.
+      way.probing.doubtBefore = max(way.probing.doubtBefore, now + Way.doubt)
       any = true
     }
     return any

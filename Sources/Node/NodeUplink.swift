@@ -68,12 +68,18 @@ extension Node {
     return nil
   }
 
+  /// Whether a session is to be asked for: there is none, or what there is has come to its end.
+  private func judgeSession(_ uplink: Uplink, at now: Instant) {
+    let newest = beacon.newest(authority: beaconPosition(uplink.channel.authorityIndex))
+    uplink.needsSession =
+      uplink.channel.session == nil || uplink.channel.stream.hasGivenUp
+      || (newest.map { $0.boot != uplink.sessionBoot } ?? false) || now >= uplink.patienceEnds
+  }
+
   mutating func tendUplink(_ uplink: Uplink, at now: Instant) {
     let channel = uplink.channel
     let newest = beacon.newest(authority: beaconPosition(channel.authorityIndex))
-    uplink.needsSession =
-      channel.session == nil || channel.stream.hasGivenUp || (newest.map { $0.boot != uplink.sessionBoot } ?? false)
-      || now >= uplink.patienceEnds
+    judgeSession(uplink, at: now)
     if uplink.needsSession {
       guard now >= uplink.attachDue else { return }
       guard let adjacency = newest?.adjacency,
@@ -389,6 +395,8 @@ extension Node {
     if isFirst {
       uplink.patience = Uplink.firstPatience
       report(.notice, "route to authority \(authorityName(channel.authorityIndex)) is installed")
+      // Where patience had run out the way back may have come all the same.
+      judgeSession(uplink, at: now)
       relayHeld(uplink, at: now)
     }
   }

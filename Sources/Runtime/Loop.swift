@@ -142,11 +142,12 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   /// Waits for an event or a deadline, at most `limit`, and handles what is due. False when the loop is to end.
   public mutating func turn(waitingAtMost limit: Duration? = nil) -> Bool {
     wait(atMost: limit)
-    drainSockets()
+    // Before the frames: after a carrier's loss and return those that came since must not count as heard before it.
     if monitorIsReadable || monitor.isLookDue(at: wokeAt) || (monitor.nextDeadline ?? .never) <= wokeAt {
       monitorIsReadable = false
       apply(monitor.refresh(at: Process.now))
     }
+    drainSockets()
     judgeDeadlines()
     flush()
     control?.pass(log, at: wokeAt)
@@ -156,7 +157,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
 
   /// Lets the other neighbours' hellos come before it looks again.
   private mutating func gather() {
-    if readableCount > 0 || bearerIsReadable || tunnelsAreReadable || isStopping { return }
+    if !gathering.hasHeard || readableCount > 0 || bearerIsReadable || tunnelsAreReadable || isStopping { return }
     if gathering.takeRest(at: Process.now, ports: ports.count, due: nextDeadline()) {
       cs_rest(Gathering.moment.nanoseconds)
     }

@@ -16,7 +16,8 @@ struct Gathering {
 
   private var busyAt = Instant.zero
   private var next = Instant.zero
-  private var hasHeard = false
+  /// A sign of life came since it was asked last.
+  private(set) var hasHeard = false
   /// Waits so far.
   private(set) var count: UInt64 = 0
 

@@ -67,8 +67,8 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
   case badRiskGroup
   case riskGroupTwice
   case badTunnel(TunnelFault)
-  /// An address of the network's own.
-  case tunnelInside(IPv4Prefix)
+  /// An address of the network's own; which IPv4 addresses these are, where it is one.
+  case tunnelInside(IPv4Prefix?)
 
   public var description: String {
     switch self {
@@ -83,7 +83,8 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
     case .riskGroupTwice: "names a port twice: a port has one group"
     case .badTunnel(let fault): fault.description
     case .tunnelInside(let prefix):
-      "names an address of the management network itself (\(prefix.description)): a tunnel goes over the data plane's"
+      "names an address of the management network itself\(prefix.map { " (\($0.description))" } ?? ""): a tunnel goes over "
+        + "the data plane's"
     }
   }
 }
@@ -202,7 +203,7 @@ extension StoreContents {
     for key in [SettingKey.tunnel, .tunnelListen] {
       guard let value = next.value(key), value != settings.value(key) else { continue }
       for endpoint in endpoints(key, value) where descriptor.hasAddress(endpoint) {
-        throw .badSetting(key, .tunnelInside(descriptor.prefix))
+        throw .badSetting(key, .tunnelInside(endpoint.isIPv6 ? nil : descriptor.prefix))
       }
     }
     if role == .component, next.size > StoreLayout.settingsRoom, next.size > settings.size, let longest = next.longest {

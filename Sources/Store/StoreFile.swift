@@ -20,7 +20,7 @@ public struct StoreLayout: Sendable {
   /// What the contents may take.
   public var room: Int { copySize - StoreFile.headerSize }
   /// What a component's settings may take (`Settings.size`), so that every descriptor that authorities may propose and a
-  /// certificate with the longest name fit beside them (`CapacityTests`, docs/decisions/0059).
+  /// certificate with the longest name fit beside them (`SettingsRoomTests`, docs/decisions/0059).
   public static let settingsRoom = 209
   /// Odd generations are the first copy, even ones the second.
   public func offset(ofGeneration generation: UInt64) -> Int { generation % 2 == 1 ? 0 : copySize }

@@ -12,12 +12,14 @@ import Testing
 
   private func place(_ i: Int) -> MACAddress { MACAddress(0x0266_0000_0000 | UInt64(i)) }
 
-  /// Box 1 goes to `count` addresses, 200 ms at each.
-  private func wander(_ harness: Harness, _ count: Int, from first: Int = 0) {
+  /// Box 1 goes to `count` addresses, for `stay` to each.
+  private func wander(
+    _ harness: Harness, _ count: Int, from first: Int = 0, stay: Duration = .milliseconds(200)
+  ) {
     for i in first..<(first + count) {
       harness.moved[1] = place(i)
       harness.setPort(1)
-      harness.run(for: .milliseconds(200))
+      harness.run(for: stay)
     }
   }
 
@@ -57,6 +59,32 @@ import Testing
     harness.run(until: from + .seconds(5), orWhen: { linksUp(harness).contains { $0.address == place(1_000) } })
     #expect(linksUp(harness).map(\.address) == [place(1_000)])
     #expect(harness.now - from < .seconds(1), "\(harness.now - from)")
+  }
+
+  @Test func `a member that moved finds room also while strangers fill theirs on other ports`() throws {
+    let harness = try Harness.upPair(seed: 23)
+    wander(harness, 10, stay: .milliseconds(500))
+    try #require(withKey(harness).count == NeighbourLimits.neighboursPerPort)
+    let digits = harness.network.descriptor.networkID.bytes.withBytes {
+      UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4))
+    }
+    func strangers() -> Int { harness.boxes[0].engine.adjacencies.count { $0.port != port1 } }
+    for port: UInt16 in 2...9 {
+      harness.setPort(0, port)
+      for i in 0..<UInt8(NeighbourLimits.neighboursPerPort) {
+        let frame = DiscoverFrame(
+          isWide: false, wantsAnswer: false, port: 1, network: digits, epoch: 1, nonce: Bytes16(),
+          id: TestNetwork.identity(UInt8(port) * 10 + i + 100).id, certificate: [])
+        harness.inject(frame.encode(), into: 0, port: port, from: place(9_000 + Int(port) * 10 + Int(i)))
+      }
+    }
+    try #require(strangers() == NeighbourLimits.strangers)
+    harness.moved[1] = place(2_000)
+    harness.setPort(1)
+    let from = harness.now
+    harness.run(until: from + .seconds(5), orWhen: { linksUp(harness).contains { $0.address == place(2_000) } })
+    #expect(harness.now - from < .seconds(1), "\(harness.now - from)")
+    #expect(strangers() < NeighbourLimits.strangers)
   }
 
   @Test func `who repeats a member's DISCOVER makes no room with it, and what is heard gives none`() throws {

@@ -168,6 +168,23 @@ import Testing
     #expect(harness.boxes[0].link?.state == .up)
   }
 
+  @Test("strangers that displace one another at an address use up no numbers")
+  func numbers() throws {
+    let harness = try Harness.upPair(seed: 9)
+    let frames = (40..<60).map {
+      discover($0, certificate: harness.network.certificate(of: TestNetwork.identity($0)).encode(), flags: 5)
+    }
+    for i in 0..<1_000 {
+      harness.inject(frames[i % 20], into: 0, from: MACAddress(0x0266_0000_0001))
+      harness.run(for: .milliseconds(10))
+    }
+    #expect(harness.boxes[0].engine.counters[.overBudget] < 500)
+    #expect(harness.boxes[0].engine.tables.freeNumber(at: harness.now).map { $0 < 4 } == true)
+    // One that was forgotten for its silence leaves none at rest either.
+    harness.run(for: NeighbourLimits.strangerLife)
+    #expect(harness.boxes[0].engine.tables.freeNumber(at: harness.now) == 2)
+  }
+
   @Test("10,000 strangers in 10 s: the tables stay within their limits, the link stays up, all is counted")
   func flood() throws {
     let harness = Harness.pair(seed: 8)

@@ -80,6 +80,24 @@ import Wire
     #expect(dear.boxes[0].link?.cost == 10_000)
   }
 
+  /// Who heard a proof in one tunnel could say it in all.
+  @Test func `In a tunnel a proved DISCOVER displaces nobody who may come back`() throws {
+    let harness = pair()
+    try #require(harness.runUntilUp() != nil)
+    harness.run(for: .seconds(4))
+    let stays = harness.initiator
+    // A higher ID: it begins no handshake, which would displace the one before at once.
+    let other = try #require(
+      (100..<200).map { TestNetwork.identity($0) }.first { harness.boxes[stays].identity.id < $0.id })
+    let before = harness.record(stays).pointee.id
+    harness.restart(1 - stays, as: other)
+    setTunnel(harness, 1 - stays)
+    harness.run(for: .seconds(5))
+    #expect(harness.record(stays).pointee.id == before && harness.record(stays).pointee.hasKey)
+    harness.run(for: .seconds(10))
+    #expect(harness.boxes.allSatisfy { $0.engine.adjacencies.contains { $0.state == .up } })
+  }
+
   /// The newest hello of box 0 that did not arrive, after its link went silent for `silence`.
   private func lostHello(_ harness: Harness, after silence: Duration) throws -> [UInt8] {
     harness.run(for: .seconds(1))

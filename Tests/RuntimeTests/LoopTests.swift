@@ -176,6 +176,19 @@ struct LoopTests {
     }
   }
 
+  @Test func `that a port lost its carrier is told before the frames that wait on it`() throws {
+    try inNamespace([("a0", "b0")]) {
+      var b = try relayLoop(["b0"])
+      let raw = try RawSender("a0")
+      raw.send(etherType: [0x88, 0xb5], [1])
+      try ip("link set a0 down")
+      usleep(50_000)
+      b.turns { $0.node.received == 1 }
+      #expect(b.node.received == 1 && b.node.receivedWhileDown == 1)
+      b.shutdown()
+    }
+  }
+
   @Test func `a deadline is kept to the millisecond and a late loop is told to the node`() throws {
     try inNamespace([("a0", "b0")]) {
       var a = try relayLoop(["a0"])

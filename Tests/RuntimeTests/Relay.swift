@@ -7,6 +7,8 @@ struct Relay: Personality, ~Copyable {
   let pool: PacketPool
   var ports: [PortNumber] = []
   var received = 0
+  /// Of these, on a port that was told to be down.
+  var receivedWhileDown = 0
   /// Payloads kept to be looked at.
   var recordLimit = 8
   var firstPayloads: [[UInt8]] = []
@@ -39,6 +41,7 @@ struct Relay: Personality, ~Copyable {
 
   mutating func receive(_ frame: PacketBuffer, on port: PortNumber, from source: MACAddress, at now: Instant) {
     received += 1
+    if statuses[port]?.isUp == false { receivedWhileDown += 1 }
     if firstPayloads.count < recordLimit {
       firstPayloads.append(Array(UnsafeBufferPointer(start: frame.bytes, count: frame.count)))
       sources.append(source)

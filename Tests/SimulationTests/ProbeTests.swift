@@ -138,6 +138,56 @@ import Wire
     #expect(world.violations == [])
   }
 
+  /// Ways of the MA to a component of a ring that was asked for nothing yet, the best one first.
+  private func twoWays(_ seed: UInt64, _ body: (inout Node, Channel, Way, Way, Instant) -> Void) throws {
+    let world = try World(.ring(4), seed: seed)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(1))
+    let box = world.nodes[0]
+    world.enter(box) { node in
+      for channel in node.channels {
+        let ways = channel.ways.places.compactMap { $0 }
+        guard ways.count > 1 else { continue }
+        return body(&node, channel, ways[0], ways[ways.count - 1], box.own(world.now))
+      }
+      Issue.record("no two ways")
+    }
+  }
+
+  @Test func `a way that goes on losing what is copied to it is reported once`() throws {
+    try twoWays(94) { node, channel, _, twin, start in
+      var now = start
+      for _ in 0..<60 {
+        node.probe(twin, bulk, of: channel, at: now)
+        now = now + twin.probing.spacing
+      }
+      #expect(now - start > .seconds(20))
+      #expect(node.counters.waysSilent == 1)
+    }
+  }
+
+  @Test func `a first answer has its time, however long the traffic paused after the first probe`() throws {
+    try twoWays(95) { node, channel, main, other, start in
+      node.probe(other, bulk, of: channel, at: start)
+      var now = start + .seconds(60)
+      node.probe(other, bulk, of: channel, at: now)
+      now = now + .milliseconds(400)
+      node.probe(other, bulk, of: channel, at: now)
+      #expect(other.probing.lost == 2 && other.isInDoubt(at: now))
+      node.probe(main, bulk, of: channel, at: now + .seconds(2))
+      #expect(node.counters.waysSilent == 0)
+      node.probe(main, bulk, of: channel, at: now + .seconds(3))
+      #expect(node.counters.waysSilent == 1)
+    }
+  }
+
+  @Test func `a hint that is to be looked into once more is being looked into`() {
+    var searches = FaultSearches()
+    searches.waiting.append(
+      FaultSearches.Trial(purpose: .hint(channel: 3, place: 1), path: [], traffic: .bulk, settling: .zero))
+    #expect(searches.isTrying(hintOf: 3) && !searches.isTrying(hintOf: 4))
+  }
+
   @Test func `a probe that cannot be made is not counted as lost again`() throws {
     let world = try World(.line(2), seed: 93)
     #expect(form(world) != nil)
