@@ -122,6 +122,9 @@ struct AdjacencyRecord {
   var restarts = TokenBucket(rate: NeighbourLimits.restartsPerSecond, burst: 3)
 
   // Liveness.
+  /// Counter of the first frame since the neighbour was heard last: one that hears us has heard it, or a later one. Zero
+  /// under a key that is newer than that.
+  var hearsFrom: UInt32 = 0
   var heardSince = Instant.zero
   var reason: AdjacencyDownReason?
   var answers = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: 5)

@@ -256,6 +256,7 @@ extension NeighbourEngine {
     adjacency.pointee.currentPhase = phase
     adjacency.pointee.hasKey = true
     adjacency.pointee.handshake = nil
+    adjacency.pointee.hearsFrom = 0
     adjacency.pointee.forgetTried()
     adjacency.pointee.isLeaving = false
     adjacency.pointee.rekeyAt =

@@ -284,7 +284,10 @@ extension NeighbourEngine {
     adjacency.pointee.peerNonce = hello.nonce
     adjacency.pointee.peerFrameSize = Int(hello.frameSize)
     adjacency.pointee.peerLargest = Int(hello.largest)
-    let hearsUs = hello.flags & HelloFrame.Flag.hearsYou != 0
+    // What it heard before we lost it, or our carrier, may be all it means.
+    let hearsUs =
+      hello.flags & HelloFrame.Flag.hearsYou != 0
+      && (adjacency.pointee.hearsFrom == 0 || hello.heard &- adjacency.pointee.hearsFrom < 0x8000_0000)
     // When it begins to hear us, now or after a restart, it has had no time to hear a large frame.
     let startedAnew = noteLosses(adjacency, peerSent: hello.sent)
     if startedAnew || (hearsUs && !adjacency.pointee.peerHearsUs) {

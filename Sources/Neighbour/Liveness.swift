@@ -20,6 +20,8 @@ extension NeighbourEngine {
         adjacency.pointee.nextHello = nextTick(of: adjacency, after: now)
       } else {
         adjacency.pointee.peerHearsUs = false
+        let key = adjacency.pointee.keys + Int(adjacency.pointee.currentPhase)
+        adjacency.pointee.hearsFrom = UInt32(truncatingIfNeeded: key.pointee.sendCounter &+ 1)
         adjacency.pointee.eagerUntil = now + NeighbourLimits.eagerLife
         adjacency.pointee.probePending = false
         if !port.pointee.isUp { adjacency.pointee.hearingUntil = min(adjacency.pointee.hearingUntil, now) }

@@ -85,6 +85,14 @@ enum Happening: Equatable {
   case stranger(UInt16)
   case strangerGone(UInt16)
   case event(String)
+
+  /// Whether a link came up or went down.
+  var isOfLink: Bool {
+    switch self {
+    case .up, .down: true
+    default: false
+    }
+  }
 }
 
 final class Box {

@@ -41,6 +41,25 @@ import Testing
     #expect(harness.boxes[0].engine.adjacency(2)?.state == .up)
   }
 
+  @Test(
+    "a carrier that only one end saw go and come back: what the other end heard before is not taken for a sign",
+    arguments: [0, 1])
+  func shortLoss(box: Int) throws {
+    let harness = try Harness.upPair()
+    for milliseconds: Int64 in [5, 20, 40, 55, 61, 70] {
+      let before = harness.boxes.map(\.log.count)
+      harness.setPort(box, isUp: false)
+      harness.run(for: .milliseconds(milliseconds))
+      harness.setPort(box)
+      #expect(try #require(harness.runUntilUp()) <= .milliseconds(25))
+      harness.run(for: .seconds(2))
+      let since = harness.boxes[box].log.dropFirst(before[box]).map(\.what).filter { $0.isOfLink }
+      #expect(since == [.down(1, .carrierLost), .up(1)], "\(milliseconds) ms: \(since)")
+      let other = harness.boxes[1 - box].log.dropFirst(before[1 - box]).map(\.what).filter { $0.isOfLink }
+      #expect(other.count == 2, "\(milliseconds) ms: \(other)")
+    }
+  }
+
   @Test("a link that loses one way: one end is silent, the other told so, both within 95 ms")
   func oneWay() throws {
     let harness = try Harness.upPair()
