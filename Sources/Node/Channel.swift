@@ -65,6 +65,8 @@ final class Channel {
   var session: SecureSession? { didSet { touch() } }
   /// The one before, for frames under way; dropped after a while.
   var previousSession: SecureSession? { didSet { touch() } }
+  /// The control stream is that of the session before too: its keys were renewed, and nothing else.
+  var streamGoesOn = false
   var previousEnds = Instant.never { didSet { touch() } }
   /// A frame under the present keys has come.
   var isProved = false
@@ -131,6 +133,7 @@ final class Channel {
   /// Takes a new session into use: a fresh control stream, no route, the old keys kept for what is under way.
   func adopt(_ fresh: SecureSession, at now: Instant) {
     previousSession = session
+    streamGoesOn = false
     previousEnds = now + .seconds(5)
     isProved = false
     session = fresh

@@ -50,6 +50,7 @@ extension Node {
       json.field("noSession", counters.noSession)
       json.field("unknownRoute", counters.unknownRoute)
       json.field("controlInvalid", counters.controlInvalid)
+      json.field("controlLate", counters.controlLate)
       json.field("handshakeRefused", counters.handshakeRefused)
       json.field("relayOverBudget", counters.relayOverBudget)
       json.field("relayInvalid", counters.relayInvalid)

@@ -48,6 +48,8 @@ struct NodeCounters {
   var sealRefused = [UInt64](repeating: 0, count: SessionRefusal.allCases.count)
   var unknownRoute: UInt64 = 0
   var controlInvalid: UInt64 = 0
+  /// Control frames of a session whose stream is over.
+  var controlLate: UInt64 = 0
   var handshakeRefused: UInt64 = 0
   var relayOverBudget: UInt64 = 0
   var relayInvalid: UInt64 = 0

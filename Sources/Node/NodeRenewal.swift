@@ -44,6 +44,7 @@ extension Channel {
   /// New keys for the session: stream, route and everything else go on.
   func renew(_ fresh: SecureSession, keeping old: Duration, at now: Instant) {
     previousSession = session
+    streamGoesOn = true
     previousEnds = now + old
     isProved = false
     session = fresh
