@@ -123,7 +123,7 @@ struct AdjacencyRecord {
 
   // Liveness.
   /// Counter of the first frame since the neighbour was heard last: one that hears us has heard it, or a later one. Zero
-  /// under a key that is newer than that.
+  /// once it says so, and under a key that is newer than that.
   var hearsFrom: UInt32 = 0
   var heardSince = Instant.zero
   var reason: AdjacencyDownReason?

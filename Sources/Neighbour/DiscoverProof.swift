@@ -1,6 +1,6 @@
 // What tells a member's DISCOVER from those that others make of it: a tag under a key that only its sender and one other
-// node can compute. It holds for one nonce and one address, so that from anywhere else it is worth nothing. In tunnels all addresses are one:
-// there a proof says who made it, and not where.
+// node can compute. It holds for one nonce and one address, so that from anywhere else it is worth nothing. In tunnels all
+// addresses are one: there a proof says who made it, and not where.
 
 import Core
 import Crypto

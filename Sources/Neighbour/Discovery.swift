@@ -305,7 +305,7 @@ extension NeighbourEngine {
       counters.strangersReplaced &+= 1
       forget(victim, .silent, at: now, rest: .zero)
       // What it left behind with a key made no room among the strangers.
-      if strangerCount >= NeighbourLimits.strangers, let stranger = longestSilent(on: nil, standing: isProved ? 2 : 1) {
+      if strangerCount >= NeighbourLimits.strangers, let stranger = longestSilent(on: nil, standing: 2) {
         counters.strangersReplaced &+= 1
         forget(stranger, .silent, at: now)
       }

@@ -288,6 +288,7 @@ extension NeighbourEngine {
     let hearsUs =
       hello.flags & HelloFrame.Flag.hearsYou != 0
       && (adjacency.pointee.hearsFrom == 0 || hello.heard &- adjacency.pointee.hearsFrom < 0x8000_0000)
+    if hearsUs { adjacency.pointee.hearsFrom = 0 }
     // When it begins to hear us, now or after a restart, it has had no time to hear a large frame.
     let startedAnew = noteLosses(adjacency, peerSent: hello.sent)
     if startedAnew || (hearsUs && !adjacency.pointee.peerHearsUs) {

@@ -140,7 +140,7 @@ struct CondemnedLink {
   var link: TopologyLink
   /// What showed it: from this MA to the node behind the link's far end, where the path went on.
   var path: [TopologyLink]
-  let traffic: FrameClass
+  var traffic: FrameClass
   /// Of the search that showed it.
   var settling: Duration
   /// It carries again; kept for a while, since who offends again is believed later.

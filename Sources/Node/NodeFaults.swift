@@ -321,6 +321,7 @@ extension Node {
       authority.faults.condemned[known].since = now
       authority.faults.condemned[known].link = link
       authority.faults.condemned[known].path = path
+      authority.faults.condemned[known].traffic = search.traffic
       authority.faults.condemned[known].settling = search.settling
       authority.faults.condemned[known].due = now + authority.faults.condemned[known].pace
     } else {

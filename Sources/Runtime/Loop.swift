@@ -265,9 +265,10 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
 
   private mutating func drainSockets() {
     var bearerQuota = LoopLimits.bearerPacketsPerTurn
+    let began = Process.now
     while readableCount > 0 || (bearerIsReadable && bearerQuota > 0) || tunnelsAreReadable {
       let now = Process.now
-      if now - wokeAt > LoopLimits.drainTime { return }
+      if now - began > LoopLimits.drainTime { return }
       // One batch of each port and of the tunnels' sockets, then some of the bearer: a busy port delays the others by one batch.
       var kept = 0
       for i in 0..<readableCount {

@@ -20,7 +20,7 @@ public struct LoopOptions {
 
 enum LoopLimits {
   static let eventsAtOnce = 64
-  /// From waking up to judging deadlines at most, whatever the sockets still hold.
+  /// From the first frame of a turn to judging deadlines at most, whatever the sockets still hold.
   static let drainTime = Duration.milliseconds(2)
   static let bearerPacketsPerTurn = 64
   static let bearerPacketsPerRound = 16

@@ -55,6 +55,7 @@ import Testing
       harness.setPort(box)
       #expect(try #require(harness.runUntilUp()) <= .milliseconds(35))
       harness.run(for: .milliseconds(500))
+      #expect(harness.record(box).pointee.hearsFrom == 0)
       let since = harness.boxes[box].log.dropFirst(before[box]).map(\.what).filter { $0.isOfLink }
       #expect(since == [.down(1, .carrierLost), .up(1)], "\(milliseconds) ms: \(since)")
       let other = harness.boxes[1 - box].log.dropFirst(before[1 - box]).map(\.what).filter { $0.isOfLink }

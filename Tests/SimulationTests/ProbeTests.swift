@@ -181,6 +181,34 @@ import Wire
     }
   }
 
+  /// What the peer would say to the probe with this number.
+  private func answer(_ number: UInt32, to way: Way, of channel: Channel, _ node: inout Node, at now: Instant) {
+    var body: [UInt8] = []
+    for value in [way.builder.route, number] {
+      body += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }
+    }
+    #expect(throws: Never.self) { try node.takeProbed(body.span, on: channel, at: now) }
+  }
+
+  @Test func `a late answer takes a way again, and not one whose link failed meanwhile`() throws {
+    for linkFails in [false, true] {
+      try twoWays(96) { node, channel, main, _, start in
+        node.probe(main, bulk, of: channel, at: start)
+        answer(main.probing.number, to: main, of: channel, &node, at: start + .milliseconds(1))
+        var now = start
+        while !main.isTakenForSilent(at: now), now - start < .seconds(5) {
+          now = now + main.probing.spacing
+          node.probe(main, bulk, of: channel, at: now)
+        }
+        #expect(main.isTakenForSilent(at: now) && channel.ways.main !== main)
+        if linkFails { node.linkFailed(main.egress, at: now) }
+        answer(main.probing.number, to: main, of: channel, &node, at: now + .milliseconds(1))
+        #expect(main.isInDoubt(at: now + .milliseconds(1)) == linkFails)
+        #expect((channel.ways.main === main) != linkFails)
+      }
+    }
+  }
+
   @Test func `a hint that is to be looked into once more is being looked into`() {
     var searches = FaultSearches()
     searches.waiting.append(
