@@ -29,6 +29,7 @@ final class AuthorityState {
   let ownKey: Bytes32
   private var routeSequence: UInt32
   private let routeMask: UInt32
+  private let pathTagKey: Bytes16
   var size = OnionSize(code: 0)
   /// When paths are computed anew; `never` when nothing changed.
   var recomputeDue = Instant.never
@@ -96,6 +97,24 @@ final class AuthorityState {
     ownKey = entropy.bytes32()
     routeSequence = entropy.u32()
     routeMask = entropy.u32()
+    pathTagKey = entropy.bytes16()
+  }
+
+  /// Tells paths apart, and nobody without the key what they are.
+  func pathTag(of links: [TopologyLink]) -> UInt32 {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(20 * links.count)
+    for link in links {
+      link.to.bytes.withBytes { bytes.append(contentsOf: UnsafeBufferPointer(start: $0, count: 16)) }
+      for number in [link.fromAdjacency, link.toAdjacency] {
+        bytes.append(UInt8(truncatingIfNeeded: number >> 8))
+        bytes.append(UInt8(truncatingIfNeeded: number))
+      }
+    }
+    let tag = bytes.withUnsafeBufferPointer {
+      $0.baseAddress.map { ShortMAC.sipHash24($0, count: bytes.count, key: pathTagKey) } ?? 0
+    }
+    return UInt32(truncatingIfNeeded: tag)
   }
 
   /// A route number never used before in this run: a counter, scattered by a bijection of 32 bits.
@@ -214,11 +233,15 @@ final class Admission {
   /// The best path as last computed.
   var path: TopologyPath? { laid.first?.path }
 
+  /// A path that differs in nothing but its cost is laid as it is.
   func setPath(_ path: TopologyPath?, isPaired: Bool, at place: Int) {
     while laid.count <= place { laid.append(LaidWay()) }
+    let isLaid =
+      path != nil && laid[place].path?.links == path?.links && laid[place].path?.frameSize == path?.frameSize
+      && laid[place].isPaired == isPaired
     laid[place].path = path
     laid[place].isPaired = isPaired
-    laid[place].isStale = true
+    if !isLaid { laid[place].isStale = true }
   }
 
   /// The graph's alternates at the places behind the best way. One that has a place keeps it.
@@ -226,13 +249,14 @@ final class Admission {
     func isPaired(_ i: Int) -> Bool { set.paths.count > 1 && (i == set.pair.first || i == set.pair.second) }
     var isOpen = Array(repeating: true, count: set.paths.count)
     for place in laid.indices {
-      let known = place == 0 ? 0 : set.paths.firstIndex { $0 == laid[place].path } ?? -1
-      guard known >= 0, known < isOpen.count, laid[place].path == set.paths[known], isOpen[known] else {
+      let links = laid[place].path?.links
+      let known = place == 0 ? 0 : set.paths.firstIndex { $0.links == links } ?? -1
+      guard known >= 0, known < isOpen.count, set.paths[known].links == links, isOpen[known] else {
         if place > 0, laid[place].path != nil { setPath(nil, isPaired: false, at: place) }
         continue
       }
       isOpen[known] = false
-      if laid[place].isPaired != isPaired(known) { setPath(laid[place].path, isPaired: isPaired(known), at: place) }
+      setPath(set.paths[known], isPaired: isPaired(known), at: place)
     }
     var place = 1
     for i in isOpen.indices where isOpen[i] && i > 0 {

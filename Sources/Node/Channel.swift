@@ -96,6 +96,10 @@ final class Channel {
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier: TrafficClassifier
+  /// MA: sessions made at the component's request. Each has every way through it laid anew.
+  var sessions = TokenBucket(every: .seconds(5), burst: 8)
+  /// MA: searches that came to nothing because the component had a new session meanwhile.
+  var excuses = TokenBucket(every: .seconds(60), burst: 2)
   /// MA: requests of the component for descriptors.
   var chains = TokenBucket(rate: 1, burst: 4)
 

@@ -153,6 +153,11 @@ extension Node {
         return
       }
     }
+    // A box that restarts in a loop, or a member that wants the others' ways laid anew all the time.
+    guard channel.sessions.hasToken(at: now) else {
+      counters.sessionsOverBudget &+= 1
+      return
+    }
     let beside: ComponentID
     switch carrier {
     case .none: return
@@ -277,7 +282,12 @@ extension Node {
       tellAllMembers(channel, admission)
       tellProposals(on: channel)
     }
-    report(.notice, "\(nameOf(channel.peer) ?? channel.peer.description) is authenticated")
+    let name = nameOf(channel.peer) ?? channel.peer.description
+    report(.notice, "\(name) is authenticated")
+    channel.sessions.take()
+    if !channel.sessions.hasToken(at: now) {
+      report(.warning, "\(name) asks for one session after the other: it gets one every 5 s")
+    }
   }
 
   /// Without a certificate the component says who it is.

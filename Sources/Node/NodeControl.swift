@@ -221,13 +221,23 @@ extension Node {
         json.object { json in
           json.field("place", place)
           json.field("carries", carried(way, channel))
-          json.field("state", !isUp(way.egress) ? "down" : way.isInDoubt(at: currentTime) ? "broken" : "good")
+          json.field("state", state(of: way, channel))
           json.field("port", neighbour.adjacency(way.egress).map { portName($0.port) })
           json.field("frameSize", way.frameSize)
           if let admission, place < admission.laid.count { writePath(&json, admission.laid[place].path) }
         }
       }
     }
+  }
+
+  private func state(of way: Way, _ channel: Channel) -> String {
+    if !isUp(way.egress) { return "down" }
+    if way.isInDoubt(at: currentTime) { return "broken" }
+    // Nothing is heard of what is at its end.
+    if channel.isUplink, beacon.isSilent(authority: beaconPosition(channel.authorityIndex), at: currentTime) {
+      return "silent"
+    }
+    return "good"
   }
 
   private func carried(_ way: Way, _ channel: Channel) -> String {

@@ -64,6 +64,7 @@ extension Node {
       json.field("strangersRefused", counters.strangersRefused)
       json.field("memberLimit", counters.memberLimit)
       json.field("attachOld", counters.attachOld)
+      json.field("sessionsOverBudget", counters.sessionsOverBudget)
       json.field("attachOverBudget", counters.attachOverBudget)
       json.field("towardOverBudget", counters.towardOverBudget)
       json.field("controlOverBudget", counters.controlOverBudget)

@@ -64,6 +64,7 @@ struct NodeCounters {
   var memberLimit: UInt64 = 0
   var sessionsRenewed: UInt64 = 0
   var attachOld: UInt64 = 0
+  var sessionsOverBudget: UInt64 = 0
   var attachOverBudget: UInt64 = 0
   var towardOverBudget: UInt64 = 0
   var controlOverBudget: UInt64 = 0

@@ -67,7 +67,7 @@ extension Node {
     let search = FaultSearch(
       purpose, path: path.links, builder: way.builder, frameSize: way.frameSize, traffic: way.probing.traffic,
       settling: max(settling, authority.graph.roundTrip(of: path.links) * 2), lost: lost,
-      lostSince: lost.isEmpty ? nil : way.probing.lostSince, repeats: FaultSearch.repeats, at: now)
+      lostSince: lost.isEmpty ? nil : way.probing.namedSince, repeats: FaultSearch.repeats, at: now)
     authority.faults.running.append(search)
     counters.searches &+= 1
   }
@@ -187,11 +187,13 @@ extension Node {
     for link in search.path {
       if authority.graph.frameSize(of: link) == nil { isWhole = false }
       guard link.to != identity.id else { continue }
-      guard let number = authority.byID[link.to], channels[Int(number)].session != nil,
-        channels[Int(number)].sessionSince < search.since
-      else {
+      guard let number = authority.byID[link.to], channels[Int(number)].session != nil else {
         isWhole = false
         continue
+      }
+      // Not again and again, or a hop could keep what it loses from being found.
+      if channels[Int(number)].sessionSince >= search.since, channels[Int(number)].excuses.takeIfAvailable(at: now) {
+        isWhole = false
       }
     }
     let finding = isWhole ? search.finding : .unclear

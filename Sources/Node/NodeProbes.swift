@@ -48,9 +48,11 @@ struct WayProbing {
   private(set) var lost = 0
   /// When the first of those that were lost in a row was sent.
   private(set) var lostSince = Instant.zero
-  /// In the onion headers of the last probes that were lost in a row.
+  /// In the onion headers of the last probes that were lost in a row on the present route.
   private(set) var lostCounters: [UInt32] = []
-  private var counter: UInt32 = 0
+  /// Of the last probe; nil when it went by the route before.
+  private var counter: UInt32?
+  private var routeSince = Instant.zero
   private var sentAt = Instant.zero
   /// The class of the last probe.
   private(set) var traffic = FrameClass.bulk
@@ -88,7 +90,17 @@ struct WayProbing {
     isOpen = false
     if lost == 0 { lostSince = sentAt }
     lost += 1
-    lostCounters = lostCounters.suffix(WayProbing.lossLimit - 1) + [counter]
+    if let counter { lostCounters = lostCounters.suffix(WayProbing.lossLimit - 1) + [counter] }
+  }
+
+  /// When the first of those that `lostCounters` names was sent, or earlier, but on the present route.
+  var namedSince: Instant { max(lostSince, routeSince) }
+
+  /// The same links are used by another route. What was found holds, but its hops know no frame of the route before.
+  mutating func carryOver(at now: Instant) {
+    lostCounters = []
+    counter = nil
+    routeSince = now
   }
 
   /// Takes an answer; how long it took, nil when no such probe waits for one.

@@ -155,9 +155,11 @@ extension Node {
       let first = path.links.first, let last = path.links.last
     else { return }
     let isPaired = admission.laid[place].isPaired
+    let pathTag = authority.pathTag(of: path.links)
     let message = ReturnRoute(
       route: back.route, size: authority.size, place: UInt8(place), count: UInt8(admission.placeCount),
-      isPaired: isPaired, frameSize: path.frameSize, egress: last.toAdjacency, hops: back.hops)
+      isPaired: isPaired, frameSize: path.frameSize, egress: last.toAdjacency, pathTag: pathTag,
+      hops: back.hops)
     guard channel.stream.send(message.encode()) else {
       // Its stream is full: tried again when there may be room.
       authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.retryDelay)
@@ -173,8 +175,8 @@ extension Node {
     }
     let way = Way(
       builder: builder, egress: first.fromAdjacency, frameSize: Int(path.frameSize), hops: path.links.count,
-      isPaired: isPaired)
-    channel.ways.put(way, at: place, of: admission.placeCount)
+      isPaired: isPaired, pathTag: pathTag)
+    channel.ways.put(way, at: place, of: admission.placeCount, at: now)
     chooseWays(channel, at: now)
     if place == 0 {
       channel.stream.hurry()
@@ -192,7 +194,7 @@ extension Node {
   private mutating func withdraw(_ channel: Channel, _ admission: Admission, place: Int, at now: Instant) {
     if let old = admission.laid[place].route { authority?.forwardRoutes[old] = nil }
     admission.laid[place].route = nil
-    channel.ways.put(nil, at: place, of: admission.placeCount)
+    channel.ways.put(nil, at: place, of: admission.placeCount, at: now)
     chooseWays(channel, at: now)
   }
 

@@ -388,8 +388,9 @@ extension Node {
     }
     let isFirst = !channel.isRouted
     let way = Way(
-      builder: builder, egress: message.egress, frameSize: Int(message.frameSize), hops: 0, isPaired: message.isPaired)
-    channel.ways.put(way, at: Int(message.place), of: Int(message.count))
+      builder: builder, egress: message.egress, frameSize: Int(message.frameSize), hops: 0, isPaired: message.isPaired,
+      pathTag: message.pathTag)
+    channel.ways.put(way, at: Int(message.place), of: Int(message.count), at: now)
     chooseWays(channel, at: now)
     if message.place == 0 { channel.stream.hurry() }
     if isFirst {

@@ -19,6 +19,10 @@ final class Way {
   let hops: Int
   /// One of the two that are as disjoint as any two can be.
   let isPaired: Bool
+  /// Two ways to one peer have the same when they use the same links.
+  let pathTag: UInt32
+  /// R of the way before on the same links: answers to its probes may be under way.
+  private(set) var formerRoute: UInt32?
   /// A hop has said that it is broken, its first link was down, or probes were lost: until then others are preferred. A
   /// node on it may have forgotten what it needs.
   var doubtEnds = Instant.zero
@@ -27,12 +31,23 @@ final class Way {
   static let doubt = Duration.seconds(2)
   var probing = WayProbing()
 
-  init(builder: OnionBuilder, egress: UInt16, frameSize: Int, hops: Int, isPaired: Bool) {
+  init(builder: OnionBuilder, egress: UInt16, frameSize: Int, hops: Int, isPaired: Bool, pathTag: UInt32) {
     self.builder = builder
     self.egress = egress
     self.frameSize = frameSize
     self.hops = hops
     self.isPaired = isPaired
+    self.pathTag = pathTag
+  }
+
+  /// Takes up what was found of a way on the same links, losses above all: who changes what the MA lays must not make
+  /// them forgotten. What hops said of the route before is over with it.
+  func inherit(_ found: WayFindings, at now: Instant) {
+    probing = found.probing
+    probing.carryOver(at: now)
+    probing.doubtBefore = .zero
+    doubtEnds = probing.silenceEnds
+    formerRoute = found.route
   }
 
   func isInDoubt(at now: Instant) -> Bool { now < doubtEnds }
@@ -41,10 +56,27 @@ final class Way {
   var payloadSize: Int { frameSize - builder.size.endToEnd - SessionLayout.overhead }
 }
 
+/// What probes found of a way, kept when it is laid anew.
+struct WayFindings {
+  let pathTag: UInt32
+  let route: UInt32
+  private(set) var probing: WayProbing
+
+  init(_ way: Way) {
+    pathTag = way.pathTag
+    route = way.builder.route
+    probing = way.probing
+    // A late answer has ended it.
+    if way.doubtEnds < probing.silenceEnds { probing.silenceEnds = .zero }
+  }
+}
+
 /// All of a peer's ways.
 struct Ways {
   /// The best and up to seven alternates.
   static let limit = 8
+  /// Of ways that are no more, the newest last; at most `limit`.
+  private var findings: [WayFindings] = []
 
   private(set) var places: [Way?] = []
   /// What is sent once goes by this one.
@@ -60,12 +92,31 @@ struct Ways {
   func at(_ place: Int) -> Way? { place < places.count ? places[place] : nil }
 
   /// Puts a way at a place (0 ..< limit); of `count` places those behind are cleared.
-  mutating func put(_ way: Way?, at place: Int, of count: Int) {
+  mutating func put(_ way: Way?, at place: Int, of count: Int, at now: Instant) {
     guard place < Ways.limit else { return }
     while places.count <= place { places.append(nil) }
+    if let way {
+      let same = places[place]?.pathTag == way.pathTag ? place : places.firstIndex { $0?.pathTag == way.pathTag }
+      if let same, let other = places[same] {
+        way.inherit(WayFindings(other), at: now)
+      } else if let i = findings.firstIndex(where: { $0.pathTag == way.pathTag }) {
+        way.inherit(findings.remove(at: i), at: now)
+      }
+    }
+    keepFindings(at: place, besides: way)
     places[place] = way
     let count = max(count, place + 1)
-    if places.count > count { places.removeLast(places.count - count) }
+    while places.count > count {
+      keepFindings(at: places.count - 1, besides: nil)
+      places.removeLast()
+    }
+  }
+
+  private mutating func keepFindings(at place: Int, besides way: Way?) {
+    guard let old = places[place], old.pathTag != way?.pathTag else { return }
+    findings.removeAll { $0.pathTag == old.pathTag }
+    if findings.count == Ways.limit { findings.removeFirst() }
+    findings.append(WayFindings(old))
   }
 
   mutating func removeAll() { self = Ways() }
@@ -75,9 +126,9 @@ struct Ways {
     return false
   }
 
-  /// The way of route R; nil when there is none.
+  /// The way of route R, or the one that took its place on the same links; nil when there is none.
   func way(of route: UInt32) -> Way? {
-    for case let way? in places where way.builder.route == route { return way }
+    for case let way? in places where way.builder.route == route || way.formerRoute == route { return way }
     return nil
   }
 

@@ -18,6 +18,8 @@ public struct ReturnRoute: Equatable {
   public var frameSize: UInt16
   /// The component's own adjacency that the way begins with.
   public var egress: UInt16
+  /// The same as another's when both use the same links, and otherwise nothing that a component could make sense of.
+  public var pathTag: UInt32
   /// Exactly N; the tail consists of decoys.
   public var hops: [RouteHop]
 
@@ -25,7 +27,7 @@ public struct ReturnRoute: Equatable {
 
   public init(
     route: UInt32, size: OnionSize, place: UInt8 = 0, count: UInt8 = 1, isPaired: Bool = false, frameSize: UInt16,
-    egress: UInt16, hops: [RouteHop]
+    egress: UInt16, pathTag: UInt32, hops: [RouteHop]
   ) {
     self.route = route
     self.size = size
@@ -34,6 +36,7 @@ public struct ReturnRoute: Equatable {
     self.isPaired = isPaired
     self.frameSize = frameSize
     self.egress = egress
+    self.pathTag = pathTag
     self.hops = hops
   }
 
@@ -51,6 +54,7 @@ public struct ReturnRoute: Equatable {
     guard places & 0x80 == 0, place < count else { throw .invalid(field: StaticFieldName("return route place")) }
     frameSize = try reader.u16()
     egress = try reader.u16()
+    pathTag = try reader.u32()
     hops = []
     for _ in 0..<size.entries {
       let entryKey = try reader.bytes32()
@@ -63,13 +67,14 @@ public struct ReturnRoute: Equatable {
   public func encode() -> [UInt8] {
     invariant(hops.count == size.entries, "a way back has N shares")
     invariant(place < count && count <= Self.placeLimit, "a way back has one of the places there are")
-    var writer = ByteWriter(reserving: 11 + 50 * hops.count)
+    var writer = ByteWriter(reserving: 15 + 50 * hops.count)
     writer.u8(ControlType.returnRoute.rawValue)
     writer.u32(route)
     writer.u8(size.code)
     writer.u8(place | (count - 1) << 3 | (isPaired ? 0x40 : 0))
     writer.u16(frameSize)
     writer.u16(egress)
+    writer.u32(pathTag)
     for hop in hops {
       writer.bytes32(hop.entryKey)
       writer.bytes16(hop.macKey)

@@ -24,7 +24,8 @@ import Wire
     let message = try decode(Array(bytes[1...]))
     #expect(message.route == 0x0102_0304 && message.size == OnionSize(code: 0))
     #expect(message.place == 2 && message.count == 4 && message.isPaired)
-    #expect(message.frameSize == 1_500 && message.egress == 9 && message.hops.count == 8)
+    #expect(
+      message.frameSize == 1_500 && message.egress == 9 && message.pathTag == 0x5051_5253 && message.hops.count == 8)
     #expect(message.hops.map(\.hiddenEgress) == (0..<8).map { 0x100 * $0 + 5 })
     #expect(message.hops[1].entryKey.array == (16..<48).map { UInt8($0) })
     #expect(message.encode() == bytes)
@@ -36,9 +37,10 @@ import Wire
     var entropy = seeded(8)
     let hops = (0..<size.entries).map { _ in RouteHop(decoyFrom: &entropy) }
     let message = ReturnRoute(
-      route: entropy.u32(), size: size, place: 7, count: 8, frameSize: 9_000, egress: 200, hops: hops)
+      route: entropy.u32(), size: size, place: 7, count: 8, frameSize: 9_000, egress: 200, pathTag: entropy.u32(),
+      hops: hops)
     let bytes = Array(message.encode()[1...])
-    #expect(bytes.count == 10 + 50 * size.entries)
+    #expect(bytes.count == 14 + 50 * size.entries)
     #expect(try decode(bytes) == message)
     for count in 0..<bytes.count {
       guard case .truncated = refusal(Array(bytes[..<count])) else {

@@ -227,7 +227,7 @@ import Wire
         return
       }
       // Too narrow for a probe.
-      let way = Way(builder: good.builder, egress: good.egress, frameSize: 0, hops: 1, isPaired: false)
+      let way = Way(builder: good.builder, egress: good.egress, frameSize: 0, hops: 1, isPaired: false, pathTag: 1)
       var now = box.own(world.now)
       way.probing.sent(1, counter: 7, traffic: .bulk, at: now)
       way.probing.nextProbe = now + WayProbing.pace

@@ -1,0 +1,179 @@
+// Ways that are laid anew again and again: a member that loses what it should pass on must not be forgotten for it
+// (docs/PROTOCOL.md §5, "Probes" and "Search").
+
+import Core
+import Onion
+import Session
+import Testing
+import Topology
+import Wire
+
+@testable import Neighbour
+@testable import Node
+@testable import Simulator
+
+/// What a member does to have the ways through it laid anew.
+enum Churn: String, CaseIterable {
+  case session, cost, frameSize
+}
+
+extension Node {
+  fileprivate mutating func churn(_ what: Churn, _ k: Int, at now: Instant) {
+    guard let uplink = uplinks.first, let newest = beacon.newest(authority: 0) else { return }
+    if what == .session {
+      let ups = neighbour.adjacencies.filter { isUp($0.number) }.map(\.number)
+      guard let adjacency = k == 0 ? newest.adjacency : ups[k % ups.count] else { return }
+      let request = AttachRequest(
+        id: identity.id, nonce: uplink.nonce, epoch: descriptor.epoch,
+        keyEpoch: uplink.channel.session?.keys.epoch ?? 255, certificate: contents.certificate?.encode() ?? [])
+      let message = RelayMessage(kind: .attach, authority: uplink.channel.peer, body: request.encode())
+      sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
+    } else if uplink.channel.session != nil {
+      var advertisement = ownAdvertisement()
+      for i in advertisement.adjacencies.indices {
+        if what == .cost { advertisement.adjacencies[i].cost = UInt16(10 + k % 2) }
+        if what == .frameSize { advertisement.adjacencies[i].frameSize = UInt16(1500 - k % 2) }
+      }
+      sendDatagram([ControlType.lsa.rawValue] + advertisement.encode(), on: uplink.channel, at: now)
+    }
+    drainNeighbour(at: now)
+  }
+}
+
+@Suite struct RelaidWayTests {
+  private func churn(_ world: World, _ node: Int, _ what: Churn, every pace: Duration, for time: Duration) {
+    var k = 0
+    world.every(pace, for: time) { world in
+      let box = world.nodes[node]
+      k += 1
+      world.enter(box) { $0.churn(what, what == .session ? 0 : k, at: box.own(world.now)) }
+    }
+  }
+
+  private func avoids(_ world: World, _ node: Int) -> Bool {
+    guard let id = world.nodes[node].running?.storage.pointee.identity.id,
+      let faults = world.nodes[0].running?.storage.pointee.authority?.faults
+    else { return false }
+    return faults.condemned.contains { !$0.isLifted && ($0.link.from == id || $0.link.to == id) }
+  }
+
+  @Test(arguments: Churn.allCases, [250, 1_000] as [Int64])
+  func `a grey hole that has its ways laid anew keeps no unprotected flow`(what: Churn, pace: Int64) throws {
+    let world = try World(.ring(6), seed: 81)
+    try world.set("protected-rate=0")
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let flows = [(0, 2), (2, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(2), payload: 64) }
+    world.run(for: .milliseconds(1_300))
+    world.setConduct(1, .greyHole)
+    let start = world.now
+    churn(world, 1, what, every: .milliseconds(pace), for: .seconds(20))
+    world.run(for: .seconds(20))
+    for flow in flows {
+      let gap = world.longestGap(flow, from: start, to: world.now)
+      tell("a grey hole, \(what) every \(pace) ms", gap)
+      #expect(gap <= .seconds(1))
+    }
+    #expect(avoids(world, 1))
+    #expect(world.violations == [])
+  }
+
+  @Test(arguments: [300, 3_000] as [Int64])
+  func `a grey hole that makes new sessions is found where the flow is protected`(pace: Int64) throws {
+    let world = try World(.ring(6), seed: 81)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let flow = world.startFlow(from: 0, to: 2, every: .milliseconds(2))
+    world.run(for: .seconds(1))
+    world.setConduct(1, .greyHole)
+    let start = world.now
+    churn(world, 1, .session, every: .milliseconds(pace), for: .seconds(30))
+    let found = world.run(atMost: .seconds(30)) { self.avoids($0, 1) }
+    tell("a grey hole, a session every \(pace) ms", found)
+    #expect(found != nil)
+    #expect(world.longestGap(flow, from: start, to: world.now) <= .milliseconds(2))
+  }
+
+  @Test func `a member that asks for sessions all the time costs the others nothing`() throws {
+    let world = try World(.grid(10, 10), seed: 61)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    var quality = LinkQuality()
+    quality.bitsPerSecond = 10_000_000
+    for medium in 0..<world.mediumCount {
+      for end in world.ends(of: medium) { world.setQuality(medium, quality, from: end) }
+    }
+    let flows = [(0, 99), (99, 0), (0, 9), (90, 0)].map {
+      world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(5))
+    }
+    world.run(for: .seconds(2))
+    let before = world.counter(0, "computations")
+    var k = 0
+    world.every(.milliseconds(20), for: .seconds(10)) { world in
+      let box = world.nodes[11]
+      k += 1
+      world.enter(box) { $0.churn(.session, k, at: box.own(world.now)) }
+    }
+    let start = world.now
+    world.run(for: .seconds(10))
+    for flow in flows { #expect(world.longestGap(flow, from: start, to: world.now) < .milliseconds(100)) }
+    #expect(world.counter(0, "sessionsOverBudget") > 100)
+    #expect(world.counter(0, "computations") - before < 60)
+    // One that came to its end all the same gets another.
+    world.crash(44)
+    world.run(for: .milliseconds(500))
+    world.start(44)
+    #expect(world.timeToReach([44, 11], atMost: .seconds(10)) != nil)
+    #expect(world.violations == [])
+  }
+
+  @Test func `what was found of a path is kept for the ways on it, and a late answer to the route before counts`()
+    throws
+  {
+    let world = try World(.ring(4), seed: 97)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(1))
+    let box = world.nodes[0]
+    world.enter(box) { node in
+      let now = box.own(world.now)
+      guard let channel = node.channels.first(where: { $0.ways.at(1) != nil }), let way = channel.ways.main else {
+        Issue.record("no two ways")
+        return
+      }
+      func again(_ tag: UInt32) -> Way {
+        var entropy = node.entropy
+        let builder = OnionBuilder(
+          route: entropy.u32(), size: way.builder.size, hops: [RouteHop(decoyFrom: &entropy)], entropy: &entropy)
+        return Way(
+          builder: builder ?? way.builder, egress: way.egress, frameSize: way.frameSize, hops: way.hops,
+          isPaired: way.isPaired, pathTag: tag)
+      }
+      way.probing.sent(7, counter: 70, traffic: .bulk, at: now)
+      way.probing.countLoss()
+      way.probing.sent(8, counter: 80, traffic: .bulk, at: now)
+      let second = again(way.pathTag)
+      var ways = channel.ways
+      let count = ways.places.count
+      ways.put(second, at: 0, of: count, at: now)
+      second.probing.countLoss()
+      #expect(second.probing.lost == 2 && second.probing.lostCounters == [])
+      #expect(ways.way(of: way.builder.route) === second && second.probing.answered(7, at: now) != nil)
+      // Away and back.
+      second.probing.sent(9, counter: 90, traffic: .bulk, at: now)
+      second.probing.countLoss()
+      second.doubtEnds = now + .seconds(60)
+      second.probing.silenceEnds = second.doubtEnds
+      ways.put(again(way.pathTag &+ 1), at: 0, of: count, at: now)
+      #expect(ways.at(0)?.probing.lost == 0 && ways.at(0)?.isInDoubt(at: now) == false)
+      let third = again(way.pathTag)
+      ways.put(third, at: 0, of: count, at: now)
+      #expect(third.probing.lost == 1 && third.isTakenForSilent(at: now))
+      // What a hop said of the route before is over with that route.
+      third.doubtEnds = .zero
+      let fourth = again(way.pathTag)
+      fourth.doubtEnds = now + .seconds(1)
+      ways.put(fourth, at: 0, of: count, at: now)
+      #expect(!fourth.isInDoubt(at: now))
+    }
+  }
+}
