@@ -59,6 +59,8 @@ struct AdjacencyRecord {
   var isTooSmall = false
   var probePending = false
   var countsKnown = false
+  /// Pace of this end's hellos, ms: the medium's, lengthened when there are many neighbours.
+  var interval: UInt16 = 0
   var peerInterval: UInt16 = 0
   var penalty: UInt16 = 0
   var reportedCost: UInt16 = 0
@@ -134,8 +136,6 @@ struct AdjacencyRecord {
   var probeCounter: UInt32 = 0
   var probeSent = Instant.zero
   var roundTrip: UInt32 = 0
-  var lastDown = Instant.zero
-  var hasBeenDown = false
   var decayAt = Instant.never
 
   // Strangers.

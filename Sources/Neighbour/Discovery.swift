@@ -80,6 +80,20 @@ extension NeighbourEngine {
     sendDiscover(port, isWide: false, wantsAnswer: true, to: .nearestBridge, at: now)
   }
 
+  /// A neighbour that fell silent may be who came from elsewhere: what it left behind makes room once it proves that.
+  private mutating func askForProof(
+    of id: ComponentID, on port: PortPointer, at destination: MACAddress, _ now: Instant
+  ) {
+    guard let left = longestSilent(of: id, on: port, isStranger: false), left.pointee.hasKey,
+      left.pointee.answers.takeIfAvailable(at: now)
+    else { return }
+    // What the port asks at its own pace is asked all the same.
+    let last = port.pointee.lastDiscover
+    sendDiscover(
+      port, isWide: destination != .nearestBridge, wantsAnswer: true, for: left, to: destination, at: now)
+    port.pointee.lastDiscover = last
+  }
+
   /// An adjacency of the port went down: asks at once, and then each second while the port has no other.
   mutating func discoverSoon(_ port: PortPointer, at now: Instant) {
     guard port.pointee.isUp, !hasLiveNeighbour(port) else { return }
@@ -115,8 +129,9 @@ extension NeighbourEngine {
         adjacency.pointee.isProved = isProved(discover, certificate, from: source)
       }
     } else {
-      // Nothing is verified for one that cannot give way, whatever is shown.
+      // Nothing is verified for one that cannot give way, whatever is shown, nor for who has all the places it may have.
       if let known { try mayGiveWay(known, isProved: true, at: now) }
+      if hasItsPlaces(discover.id, on: port) { throw .noRoomForNeighbour }
       let (shown, isProved) = try judgeNewcomer(discover, on: port, from: source, at: now)
       if let known {
         // In tunnels a proof binds no place: whoever heard it in one may say it in all.
@@ -129,9 +144,14 @@ extension NeighbourEngine {
         }
         forget(known, .silent, at: now)
       }
-      adjacency = try admit(
-        discover.id, at: source, on: port, shown: shown, isProved: isProved, nonce: discover.nonce,
-        epoch: discover.epoch, now: now)
+      do throws(NeighbourRefusal) {
+        adjacency = try admit(
+          discover.id, at: source, on: port, shown: shown, isProved: isProved, nonce: discover.nonce,
+          epoch: discover.epoch, now: now)
+      } catch {
+        if !isProved { askForProof(of: discover.id, on: port, at: isWide ? source : .nearestBridge, now) }
+        throw error
+      }
       if shown == nil { adjacency.pointee.badCertificate = discover.certificate }
       wantsAnswer = true
     }
@@ -279,109 +299,7 @@ extension NeighbourEngine {
     }
   }
 
-  // MARK: - The table
-
-  /// Takes a new neighbour in. When the port's table is full, the longest silent neighbour without a key makes room,
-  /// but none with a certificate for one without, and none that was proved for one that was not. A proved one comes
-  /// before what it left behind itself on the port under other addresses, with a key or without, and that before others
-  /// that were proved.
-  mutating func admit(
-    _ id: ComponentID, at source: MACAddress, on port: PortPointer, shown: (MembershipCertificate, [UInt8])?,
-    isProved: Bool, nonce: Bytes16, epoch: UInt32, now: Instant
-  ) throws(NeighbourRefusal) -> AdjacencyPointer {
-    var number = tables.freeNumber(at: now)
-    let portIsFull = port.pointee.neighbourCount == NeighbourLimits.neighboursPerPort
-    if portIsFull || number == nil || strangerCount >= NeighbourLimits.strangers {
-      let place = portIsFull ? port : nil
-      var victim = longestSilent(on: place, standing: shown == nil ? 0 : 1)
-      if victim == nil, isProved {
-        victim = longestSilent(of: id, on: port, isStranger: !portIsFull && number != nil)
-        if victim == nil { victim = longestSilent(on: place, standing: 2) }
-      }
-      guard let victim else { throw .noRoomForNeighbour }
-      // It need not rest: nobody routes over a number that never was a link, and one that was leads to the same
-      // neighbour again.
-      number = victim.pointee.number
-      counters.strangersReplaced &+= 1
-      forget(victim, .silent, at: now, rest: .zero)
-      // What it left behind with a key made no room among the strangers.
-      if strangerCount >= NeighbourLimits.strangers, let stranger = longestSilent(on: nil, standing: 2) {
-        counters.strangersReplaced &+= 1
-        forget(stranger, .silent, at: now)
-      }
-    }
-    guard let number else { throw .noRoomForNeighbour }
-    var record = AdjacencyRecord(
-      number: number, port: port, address: source, id: id, nonce: nonce, epoch: epoch, at: now)
-    if let (certificate, bytes) = shown {
-      record.certificate = certificate
-      record.certificateBytes = bytes
-    }
-    record.isProved = isProved
-    record.peerFrameSize = port.pointee.frameSize
-    record.frameSize = port.pointee.assumedFrameSize
-    record.reportStrangerAt = now + NeighbourLimits.strangerPatience
-    record.nextProbe = now
-    record.reportedCost = port.pointee.cost
-    let adjacency = tables.add(record)
-    deadlineIsStale = true
-    return adjacency
-  }
-
-  private var strangerCount: Int {
-    var count = 0
-    for number in tables.numbers {
-      if let each = tables.record(UInt16(number)), !each.pointee.hasKey { count += 1 }
-    }
-    return count
-  }
-
-  /// Of those without a key the one of the lowest standing, up to this one.
-  private func longestSilent(on port: PortPointer?, standing: Int) -> AdjacencyPointer? {
-    var found: AdjacencyPointer?
-    for number in tables.numbers {
-      guard let each = tables.record(UInt16(number)), !each.pointee.hasKey, each.pointee.standing <= standing else {
-        continue
-      }
-      if let port, each.pointee.port != port { continue }
-      guard let best = found else {
-        found = each
-        continue
-      }
-      if (each.pointee.standing, each.pointee.lastDiscover) < (best.pointee.standing, best.pointee.lastDiscover) {
-        found = each
-      }
-    }
-    return found
-  }
-
-  /// Of those that are the same node on the port under other addresses the longest silent one; none that is heard now.
-  private func longestSilent(of id: ComponentID, on port: PortPointer, isStranger: Bool) -> AdjacencyPointer? {
-    var found: AdjacencyPointer?
-    for i in 0..<port.pointee.neighbourCount {
-      guard let each = port.pointee.records[i], each.pointee.id == id, !each.pointee.isHeard,
-        !(isStranger && each.pointee.hasKey)
-      else { continue }
-      if let best = found, best.pointee.silentSince <= each.pointee.silentSince { continue }
-      found = each
-    }
-    return found
-  }
-
-  /// Takes a neighbour out of the tables, and says so. Its number rests until `rest`, or as long as a number does that
-  /// was a link's; one that never was need not.
-  mutating func forget(
-    _ adjacency: AdjacencyPointer, _ reason: AdjacencyDownReason, at now: Instant, rest: Instant? = nil
-  ) {
-    let (number, port) = (UInt16(adjacency.pointee.number), adjacency.pointee.port)
-    if adjacency.pointee.isUp { goDown(adjacency, reason, at: now) }
-    if adjacency.pointee.isStrangerReported { tell(.strangerGone(number)) }
-    let hadKey = adjacency.pointee.hasKey
-    tables.remove(adjacency, rest: rest ?? (hadKey ? now + NeighbourLimits.numberRest : .zero))
-    setDestinations(port, at: now)
-    if hadKey { updatePace(at: now) }
-    deadlineIsStale = true
-  }
+  // MARK: - Addresses
 
   /// Group or own address, for each neighbour of the port: the group serves one neighbour on a direct wire. What
   /// anybody can say about a neighbour with a key moves it from the group to its own address at most; if that is wrong,

@@ -141,6 +141,7 @@ extension NeighbourEngine {
     if certificate.id == configuration.id { throw .clone }
     if configuration.id < certificate.id { throw .wrongInitiator }
     if let known, known.pointee.isHeard, known.pointee.id != certificate.id { throw .identityConflict }
+    if known?.pointee.id != certificate.id, hasItsPlaces(certificate.id, on: port) { throw .noRoomForNeighbour }
     try check(certificate, frame.certificate, on: port, at: now)
     if !take(&port.pointee.handshakes, else: &spare.handshakes, at: now) { throw .overBudget }
 
@@ -270,6 +271,7 @@ extension NeighbourEngine {
     adjacency.pointee.peerEpoch = candidate.payload.epoch
     adjacency.pointee.peerFrameSize = Int(candidate.payload.frameSize)
     if isFirst {
+      settlePlaces(with: adjacency, at: now)
       // Strangers around it may have moved it to its own address, which is no reason any more.
       setDestinations(adjacency.pointee.port, at: now, mayReturnToGroup: true)
       updatePace(at: now)

@@ -9,8 +9,8 @@ extension NeighbourEngine {
   // MARK: - Pace
 
   /// Milliseconds, lengthened as the number of neighbours demands.
-  func interval(of medium: PortMedium) -> UInt16 {
-    let stretched = Int(configuration.interval(of: medium)) * stretch
+  func interval(of medium: PortMedium, isFurther: Bool = false) -> UInt16 {
+    let stretched = Int(configuration.interval(of: medium)) * (isFurther ? furtherStretch : stretch)
     return UInt16(truncatingIfNeeded: min(stretched, Int(HelloFrame.intervals.upperBound)))
   }
 
@@ -18,14 +18,14 @@ extension NeighbourEngine {
   /// seldom as it speaks.
   @inline(__always)
   func linkInterval(_ adjacency: AdjacencyPointer) -> UInt16 {
-    max(adjacency.pointee.port.pointee.interval, adjacency.pointee.peerInterval)
+    max(adjacency.pointee.interval, adjacency.pointee.peerInterval)
   }
 
   /// The tick of one adjacency after `now`. Towards a neighbour that does not hear us the pace is our own.
   func nextTick(of adjacency: AdjacencyPointer, after now: Instant) -> Instant {
     nextTick(
       after: now,
-      interval: adjacency.pointee.peerHearsUs ? linkInterval(adjacency) : adjacency.pointee.port.pointee.interval)
+      interval: adjacency.pointee.peerHearsUs ? linkInterval(adjacency) : adjacency.pointee.interval)
   }
 
   /// The next multiple of the interval since `ticksFrom`.
@@ -63,38 +63,71 @@ extension NeighbourEngine {
     deadline = min(deadline, next)
   }
 
-  /// The number of links or a port's medium changed: fits the intervals to the limit of hellos.
+  /// The number of links or a port's medium changed: fits the intervals to the limit of hellos. Members' further places
+  /// on a port are fitted to what the first ones leave, so that they lengthen nobody else's intervals.
   mutating func updatePace(at now: Instant) {
-    var perSecond = 0
-    for number in tables.numbers {
-      guard let each = tables.record(UInt16(number)), each.pointee.hasKey else { continue }
-      perSecond += 1000 / Int(configuration.interval(of: each.pointee.port.pointee.status.medium))
+    var (first, further) = (0, 0)
+    for slot in tables.slots {
+      guard let port = tables.port(slot: slot) else { continue }
+      let each = 1000 / Int(configuration.interval(of: port.pointee.status.medium))
+      for place in 0..<port.pointee.neighbourCount {
+        guard let record = port.pointee.records[place], record.pointee.hasKey else { continue }
+        if isFurther(place, on: port) { further += each } else { first += each }
+      }
     }
-    let needed = max(1, (perSecond + configuration.helloLimitPerSecond - 1) / configuration.helloLimitPerSecond)
-    let before = stretch
-    if needed != before {
+    let limit = configuration.helloLimitPerSecond
+    let needed = max(1, (first + limit - 1) / limit)
+    if needed != stretch {
       stretch = needed
-      log(.notice, "\(perSecond) hellos a second asked for: intervals are \(needed) times the configured ones")
+      log(.notice, "\(first) hellos a second asked for: intervals are \(needed) times the configured ones")
+    }
+    let left = max(limit - first / needed, limit / NeighbourLimits.furtherHellos, 1)
+    let neededFurther = max(needed, (further + left - 1) / left)
+    if neededFurther != furtherStretch {
+      furtherStretch = neededFurther
+      if neededFurther != needed {
+        log(
+          .notice,
+          "\(further) hellos a second asked for by who has several links on a port: their intervals are \(neededFurther) times the configured ones"
+        )
+      }
     }
     for slot in tables.slots {
       guard let port = tables.port(slot: slot) else { continue }
-      let pace = interval(of: port.pointee.status.medium)
-      let before = port.pointee.interval
-      if pace == before { continue }
-      port.pointee.interval = pace
-      // The neighbours' holds follow what the last hello announced: it must not be one that is lost.
-      forEachNeighbour(of: port) { engine, adjacency in
-        // The silence so far began under the old pace: it is no longer for that, and no shorter.
-        let longer =
-          Int64(max(pace, adjacency.pointee.peerInterval)) - Int64(max(before, adjacency.pointee.peerInterval))
-        if adjacency.pointee.isHeard, longer > 0 {
-          adjacency.pointee.hearingUntil =
-            adjacency.pointee.hearingUntil + .nanoseconds(longer * LinkProtocol.holdMicroseconds * 1_000)
-        }
-        if adjacency.pointee.hasKey { engine.sendChangeBurst(adjacency, at: now) }
-        engine.hurryHello(adjacency, at: now)
+      for place in 0..<port.pointee.neighbourCount {
+        guard let adjacency = port.pointee.records[place] else { continue }
+        setPace(
+          adjacency, interval(of: port.pointee.status.medium, isFurther: isFurther(place, on: port)), at: now)
       }
     }
+  }
+
+  /// Whether its neighbour has another place on the port that comes before it: one that is heard before one that is not,
+  /// then the older.
+  private func isFurther(_ place: Int, on port: PortPointer) -> Bool {
+    guard let record = port.pointee.records[place], record.pointee.hasKey else { return false }
+    for i in 0..<port.pointee.neighbourCount where i != place {
+      guard let each = port.pointee.records[i], each.pointee.hasKey, each.pointee.id == record.pointee.id else {
+        continue
+      }
+      if each.pointee.isHeard == record.pointee.isHeard ? i < place : each.pointee.isHeard { return true }
+    }
+    return false
+  }
+
+  private mutating func setPace(_ adjacency: AdjacencyPointer, _ pace: UInt16, at now: Instant) {
+    let before = adjacency.pointee.interval
+    if pace == before { return }
+    adjacency.pointee.interval = pace
+    // The silence so far began under the old pace: it is no longer for that, and no shorter.
+    let longer = Int64(max(pace, adjacency.pointee.peerInterval)) - Int64(max(before, adjacency.pointee.peerInterval))
+    if adjacency.pointee.isHeard, longer > 0 {
+      adjacency.pointee.hearingUntil =
+        adjacency.pointee.hearingUntil + .nanoseconds(longer * LinkProtocol.holdMicroseconds * 1_000)
+    }
+    // The neighbour's hold follows what the last hello announced: it must not be one that is lost.
+    if adjacency.pointee.hasKey { sendChangeBurst(adjacency, at: now) }
+    hurryHello(adjacency, at: now)
   }
 
   // MARK: - Sending
@@ -113,7 +146,7 @@ extension NeighbourEngine {
     if adjacency.pointee.isMissing { flags |= HelloFrame.Flag.missesYou }
     let isEager = adjacency.pointee.isHeard || now < adjacency.pointee.eagerUntil || !adjacency.pointee.hasKey
     let hello = HelloFrame(
-      flags: flags, interval: isEager ? port.pointee.interval : HelloFrame.intervals.upperBound,
+      flags: flags, interval: isEager ? adjacency.pointee.interval : HelloFrame.intervals.upperBound,
       epoch: configuration.descriptor.epoch, sent: UInt32(truncatingIfNeeded: adjacency.pointee.sent),
       received: UInt32(truncatingIfNeeded: adjacency.pointee.received),
       nonce: adjacency.pointee.nonces.fresh(at: now, turn: &nonceTurn, entropy: &entropy),

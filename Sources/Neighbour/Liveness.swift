@@ -26,6 +26,8 @@ extension NeighbourEngine {
         adjacency.pointee.probePending = false
         if !port.pointee.isUp { adjacency.pointee.hearingUntil = min(adjacency.pointee.hearingUntil, now) }
       }
+      // Which of a member's places on the port is the first may have changed.
+      if port.pointee.neighbourCount > 1 { updatePace(at: now) }
     }
     let sizeChanged = judgeFrameSize(adjacency, at: now)
     let reason = whyDown(adjacency)
@@ -121,6 +123,7 @@ extension NeighbourEngine {
     deadlineIsStale = true
     adjacency.pointee.reason = nil
     adjacency.pointee.isStrangerReported = false
+    rememberFalls(of: adjacency, at: now)
     adjacency.pointee.reportedCost = adjacency.pointee.cost
     counters.adjacenciesUp &+= 1
     tell(.adjacencyUp(UInt16(adjacency.pointee.number)))
@@ -131,12 +134,7 @@ extension NeighbourEngine {
     adjacency.pointee.isUp = false
     forgetDoubt(adjacency)
     adjacency.pointee.reason = reason
-    if adjacency.pointee.hasBeenDown && now < adjacency.pointee.lastDown + NeighbourLimits.flapMemory {
-      adjacency.pointee.penalty = min(adjacency.pointee.penalty + NeighbourLimits.flapStep, NeighbourLimits.flapLimit)
-    }
-    adjacency.pointee.hasBeenDown = true
-    adjacency.pointee.lastDown = now
-    if adjacency.pointee.penalty > 0 { adjacency.pointee.decayAt = now + NeighbourLimits.flapMemory }
+    noteFall(of: adjacency, at: now)
     deadlineIsStale = true
     counters.adjacenciesDown &+= 1
     if isOfSize(reason) { counters.linksTooSmall &+= 1 }
@@ -145,13 +143,6 @@ extension NeighbourEngine {
         UInt16(adjacency.pointee.number), reason, neighbour: adjacency.pointee.id,
         port: adjacency.pointee.port.pointee.number, frameSize: adjacency.pointee.frameSize))
     log(.debug, "\(name(adjacency)): down, \(describe(reason, frameSize: adjacency.pointee.frameSize))")
-  }
-
-  func decayPenalty(_ adjacency: AdjacencyPointer, at now: Instant) {
-    guard now >= adjacency.pointee.decayAt else { return }
-    adjacency.pointee.penalty /= 2
-    if adjacency.pointee.penalty < NeighbourLimits.flapStep { adjacency.pointee.penalty = 0 }
-    adjacency.pointee.decayAt = adjacency.pointee.penalty == 0 ? .never : now + NeighbourLimits.flapMemory
   }
 
   private func name(_ adjacency: AdjacencyPointer) -> String {

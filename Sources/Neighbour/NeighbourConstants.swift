@@ -49,6 +49,10 @@ enum NeighbourLimits {
   /// Adjacency numbers are 1...255.
   static let numbers = 255
   static let neighboursPerPort = 8
+  /// Of these for one member, under addresses of its own, as of a listener's tunnels: a box with four NICs on a segment.
+  static let placesPerMember = 4
+  /// Of the limit of hellos this part is what members' further places on a port share at least.
+  static let furtherHellos = 20
   /// Neighbours without a proved key, on all ports; the longest silent one makes room.
   static let strangers = 64
   /// A number is given to another neighbour only after this.
@@ -112,10 +116,11 @@ enum NeighbourLimits {
   static let waitingFrames = 3072
   static let waitingOutputs = 4096
   /// Added to a link's cost for each fall within `flapMemory` of the one before, to at most `flapLimit`; halved after
-  /// each `flapMemory` without one.
+  /// each `flapMemory` without one. A neighbour's falls are remembered apart from its place: 256 × 40 B = 10 KiB.
   static let flapStep: UInt16 = 10
   static let flapLimit: UInt16 = 1000
   static let flapMemory = Duration.seconds(60)
+  static let falls = 256
   /// A cable loop or a clone is reported once in this time, a port.
   static let reportPace = Duration.seconds(10)
   /// Times a link is taken to be in doubt, a second and adjacency: each costs notices to the routes that go by it.

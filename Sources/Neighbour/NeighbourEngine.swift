@@ -20,6 +20,7 @@ public struct NeighbourEngine: ~Copyable {
   private var waitingPorts: [(number: PortNumber, status: PortStatus)] = []
   var verified = CertificateCache()
   var spare = SpareBudgets()
+  var falls = FallMemory()
   /// Hellos from unknown addresses that are tried under the tunnels' keys.
   var arrivals = TokenBucket(rate: NeighbourLimits.arrivalsPerSecond, burst: NeighbourLimits.arrivalsBurst)
   /// Rises with every nonce made.
@@ -31,6 +32,8 @@ public struct NeighbourEngine: ~Copyable {
   var quickest: UInt16 = 0
   /// By how much hello intervals are lengthened; 1 is not at all.
   var stretch = 1
+  /// Likewise those of members' further places on a port.
+  var furtherStretch = 1
   /// Bytes a link must carry to be of use.
   public private(set) var smallestFrame = NeighbourLimits.smallestUsableFrame
   var isStopped = false
@@ -97,7 +100,7 @@ public struct NeighbourEngine: ~Copyable {
     if let known = tables.port(number) {
       port = known
     } else {
-      let fresh = PortRecord(number: number, status: status, interval: interval(of: status.medium))
+      let fresh = PortRecord(number: number, status: status)
       guard let added = tables.addPort(fresh) else {
         keepWaiting(number, status)
         return
@@ -156,6 +159,7 @@ public struct NeighbourEngine: ~Copyable {
     }
     forEachNeighbour(of: port) { engine, adjacency in engine.forget(adjacency, .portGone, at: now) }
     tables.removePort(port)
+    falls.lose(number)
     updatePace(at: now)
     refreshDeadline()
     if !isStopped, !waitingPorts.isEmpty {
@@ -274,7 +278,7 @@ public struct NeighbourEngine: ~Copyable {
       neighbourEpoch: record.pointee.peerEpoch, frameSize: record.pointee.frameSize, cost: record.pointee.cost,
       roundTrip: record.pointee.roundTrip, losses: UInt64(max(0, record.pointee.lossBalance)),
       sent: record.pointee.sent, received: record.pointee.received,
-      isUnicast: record.pointee.destination != .nearestBridge, interval: record.pointee.port.pointee.interval,
+      isUnicast: record.pointee.destination != .nearestBridge, interval: record.pointee.interval,
       neighbourInterval: record.pointee.peerInterval)
   }
 

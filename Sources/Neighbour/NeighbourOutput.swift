@@ -214,6 +214,8 @@ public struct NeighbourCounters {
   public internal(set) var lateLoops: UInt64 = 0
   /// Strangers, and what members left behind themselves, forgotten to make room for others.
   public internal(set) var strangersReplaced: UInt64 = 0
+  /// Places with a key that went to another neighbour because their own had others on the port.
+  public internal(set) var placesGivenUp: UInt64 = 0
 
   public init() {}
 

@@ -37,8 +37,6 @@ struct PortRecord {
   // What every frame touches, as in `AdjacencyRecord`.
   let number: PortNumber
   var isUp: Bool
-  /// Pace of hellos on this port, ms, lengthened when there are many neighbours.
-  var interval: UInt16
   var neighbourCount = 0
   /// The neighbours' addresses and records: a short table, searched from the front.
   var addresses = InlineArray<8, UInt64>(repeating: 0)
@@ -68,10 +66,9 @@ struct PortRecord {
   var verifications = TokenBucket(
     rate: NeighbourLimits.verificationsPerSecond, burst: NeighbourLimits.verificationsPerSecond)
 
-  init(number: PortNumber, status: PortStatus, interval: UInt16) {
+  init(number: PortNumber, status: PortStatus) {
     self.number = number
     self.status = status
-    self.interval = interval
     isUp = false
   }
 

@@ -90,6 +90,7 @@ extension Node {
         json.field("linksTooSmall", neighbour.counters.linksTooSmall)
         json.field("lateLoops", neighbour.counters.lateLoops)
         json.field("strangersReplaced", neighbour.counters.strangersReplaced)
+        json.field("placesGivenUp", neighbour.counters.placesGivenUp)
         json.field("adjacenciesUp", neighbour.counters.adjacenciesUp)
         json.field("adjacenciesDown", neighbour.counters.adjacenciesDown)
         json.field("adjacenciesDoubted", neighbour.counters.adjacenciesDoubted)

@@ -14,7 +14,7 @@ import Testing
 
   /// Box 1 goes to `count` addresses, for `stay` to each.
   private func wander(
-    _ harness: Harness, _ count: Int, from first: Int = 0, stay: Duration = .milliseconds(200)
+    _ harness: Harness, _ count: Int, from first: Int = 0, stay: Duration = .milliseconds(250)
   ) {
     for i in first..<(first + count) {
       harness.moved[1] = place(i)
@@ -38,7 +38,7 @@ import Testing
   }
 
   @Test(arguments: [true, false])
-  func `a member that changes its address five times a second is let in each time`(isBoxOneFirst: Bool) throws {
+  func `a member that changes its address four times a second is let in each time`(isBoxOneFirst: Bool) throws {
     // Either end may be the one that begins handshakes.
     let harness = Harness(seed: 21)
     harness.addBox(isBoxOneFirst ? 11 : 10)
@@ -49,22 +49,24 @@ import Testing
     try #require(harness.runUntilUp() != nil)
     wander(harness, 60)
     let box = harness.boxes[0]
-    #expect(box.engine.tables.numbers.count <= NeighbourLimits.neighboursPerPort)
+    #expect(box.engine.tables.numbers.count <= NeighbourLimits.placesPerMember)
     let links = box.log.filter { if case .up = $0.what { return true } else { return false } }.count
-    #expect(links > 40, "\(links)")
+    #expect(links > 50, "\(links)")
     // Then it stays where it is.
     harness.moved[1] = place(1_000)
     harness.setPort(1)
     let from = harness.now
     harness.run(until: from + .seconds(5), orWhen: { linksUp(harness).contains { $0.address == place(1_000) } })
-    #expect(linksUp(harness).map(\.address) == [place(1_000)])
     #expect(harness.now - from < .seconds(1), "\(harness.now - from)")
+    // It may be there before what it left behind is silent.
+    harness.run(for: .milliseconds(100))
+    #expect(linksUp(harness).map(\.address) == [place(1_000)])
   }
 
   @Test func `a member that moved finds room also while strangers fill theirs on other ports`() throws {
     let harness = try Harness.upPair(seed: 23)
     wander(harness, 10, stay: .milliseconds(500))
-    try #require(withKey(harness).count == NeighbourLimits.neighboursPerPort)
+    try #require(withKey(harness).count == NeighbourLimits.placesPerMember)
     let digits = harness.network.descriptor.networkID.bytes.withBytes {
       UInt64(loadBig32($0)) << 32 | UInt64(loadBig32($0 + 4))
     }
@@ -93,10 +95,10 @@ import Testing
     wander(harness, 30)
     harness.run(for: .seconds(1))
     let box = harness.boxes[0]
-    try #require(box.engine.adjacencies.count == NeighbourLimits.neighboursPerPort)
+    try #require(box.engine.adjacencies.count == NeighbourLimits.placesPerMember)
     let live = try #require(linksUp(harness).first)
     let (before, downs) = (withKey(harness), box.downs)
-    try #require(before.count >= 6)
+    try #require(before.count >= 3)
     // All it ever said, from other addresses: no place but those of who has no key.
     let heard = harness.wires[0].heard.filter { $0.type == 1 && $0.from == 1 }
     let proved = heard.filter { $0.bytes[2] & DiscoverFrame.Flag.proofFollows != 0 }
@@ -116,6 +118,6 @@ import Testing
     #expect(linksUp(harness).map(\.number) == [live.number])
     #expect(linksUp(harness).map(\.address) == [live.address])
     #expect(box.downs == downs)
-    #expect(box.engine.tables.numbers.count == NeighbourLimits.neighboursPerPort)
+    #expect(box.engine.tables.numbers.count <= NeighbourLimits.neighboursPerPort)
   }
 }
