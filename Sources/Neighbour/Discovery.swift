@@ -85,7 +85,7 @@ extension NeighbourEngine {
     of id: ComponentID, on port: PortPointer, at destination: MACAddress, _ now: Instant
   ) {
     guard let left = longestSilent(of: id, on: port, isStranger: false), left.pointee.hasKey,
-      left.pointee.answers.takeIfAvailable(at: now)
+      port.pointee.proofsAsked.takeIfAvailable(at: now)
     else { return }
     // What the port asks at its own pace is asked all the same.
     let last = port.pointee.lastDiscover

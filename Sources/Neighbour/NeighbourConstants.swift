@@ -116,7 +116,7 @@ enum NeighbourLimits {
   static let waitingFrames = 3072
   static let waitingOutputs = 4096
   /// Added to a link's cost for each fall within `flapMemory` of the one before, to at most `flapLimit`; halved after
-  /// each `flapMemory` without one. A neighbour's falls are remembered apart from its place: 256 × 40 B = 10 KiB.
+  /// each `flapMemory` without one. A neighbour's falls are remembered apart from its place: 256 × 32 B = 8 KiB.
   static let flapStep: UInt16 = 10
   static let flapLimit: UInt16 = 1000
   static let flapMemory = Duration.seconds(60)

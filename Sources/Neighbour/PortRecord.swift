@@ -63,6 +63,8 @@ struct PortRecord {
     rate: NeighbourLimits.beginningsPerSecond, burst: NeighbourLimits.beginningsPerSecond)
   var provedNewcomers = TokenBucket(
     rate: NeighbourLimits.newcomersPerSecond, burst: NeighbourLimits.newcomersPerSecond)
+  /// DISCOVERs that ask who has a place already for a proof that it wants another.
+  var proofsAsked = TokenBucket(rate: LinkProtocol.answersPerSecond, burst: LinkProtocol.answersPerSecond)
   var verifications = TokenBucket(
     rate: NeighbourLimits.verificationsPerSecond, burst: NeighbourLimits.verificationsPerSecond)
 
