@@ -201,6 +201,37 @@ import Wire
     #expect(world.nodes[0].hasLogged("cannot be tried any more"))
   }
 
+  @Test func `a link that loses frames again, now in the other direction, is tried in that one`() throws {
+    let world = try standing(.ring(6), seed: 83)
+    let box = world.nodes[0]
+    let ids = world.nodes.map { $0.running?.storage.pointee.id }
+    world.enter(box) { node in
+      guard let authority = node.authority, let id = ids[1], let path = authority.graph.path(to: id)?.links,
+        let link = path.first
+      else { return }
+      let now = box.own(world.now)
+      // It lost control frames from here, and was let off.
+      authority.faults.condemned.append(
+        CondemnedLink(
+          link: link, path: path, traffic: .control, settling: .zero, isLifted: true, since: now,
+          due: now + CondemnedLink.memory))
+    }
+    _ = world.startFlow(from: 2, to: 0, every: .milliseconds(2))
+    world.run(for: .seconds(1))
+    world.setConduct(1, .greyTowards(0))
+    #expect(world.run(atMost: .seconds(5)) { avoided($0).contains([0, 1]) } != nil)
+    let faults = try #require(world.nodes[0].running?.storage.pointee.authority?.faults)
+    let again = faults.condemned.filter { Set([$0.link.from, $0.link.to]) == Set([ids[0], ids[1]].compactMap { $0 }) }
+    #expect(again.map(\.link.from) == [ids[1]])
+    #expect(again.map(\.offences) == [2])
+    #expect(again.allSatisfy { $0.traffic != .control && $0.settling > .zero && $0.path.contains($0.link) })
+    world.setConduct(1, .honest)
+    let back = world.run(atMost: .seconds(60)) { avoided($0).isEmpty }
+    tell("the other direction: it is used again", back)
+    #expect(back ?? .seconds(99) <= .seconds(25))
+    #expect(world.violations == [])
+  }
+
   @Test func `who lost an avoided link to make room is named anew`() {
     func id(_ n: UInt8) -> ComponentID {
       var bytes = Bytes16()
