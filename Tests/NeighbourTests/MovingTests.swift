@@ -52,6 +52,8 @@ import Testing
     #expect(box.engine.tables.numbers.count <= NeighbourLimits.placesPerMember)
     let links = box.log.filter { if case .up = $0.what { return true } else { return false } }.count
     #expect(links > 50, "\(links)")
+    // Nor does it use up numbers.
+    for case .up(let number) in box.log.map(\.what) { #expect(number <= NeighbourLimits.neighboursPerPort) }
     // Then it stays where it is.
     harness.moved[1] = place(1_000)
     harness.setPort(1)

@@ -31,10 +31,17 @@ import Testing
   @Test(arguments: [10, 50] as [UInt8])
   func `a member with many addresses keeps no other from a shared segment`(own: UInt8) throws {
     let harness = segment(Array(repeating: 11, count: 8) + [12], seed: 31, own: own)
+    harness.wires[0].isRecording = true
     for i in 1...8 { harness.setPort(i) }
     harness.run(for: .seconds(20))
     #expect(placesUp(harness, of: 1) == NeighbourLimits.placesPerMember)
     let downs = harness.boxes[0].downs
+    // More addresses of it use nothing up that others need.
+    let said = try #require(harness.wires[0].heard.last { $0.type == 1 && $0.from == 1 })
+    for i in 0..<200 {
+      let verdict = harness.inject(said.bytes, into: 0, from: MACAddress(0x0266_0000_0000 | UInt64(i)))
+      #expect(verdict == .refused(.noRoomForNeighbour))
+    }
     let from = harness.now
     harness.setPort(9)
     harness.run(until: from + .seconds(20), orWhen: { placesUp(harness, of: 9) == 1 })
