@@ -45,7 +45,7 @@ public struct PortMonitor: ~Copyable {
     var routes = PortRoutes()
     /// Where the kernel may hold back the loss of its carrier.
     var carrier: CarrierFile?
-    /// The file said that there is none, and netlink has said nothing since.
+    /// The file said that there is none, and netlink has said nothing newer since.
     var isDownByFile = false
   }
 
@@ -149,7 +149,7 @@ public struct PortMonitor: ~Copyable {
   private mutating func lookAtCarriers(at now: Instant) {
     lastLook = now
     for i in tracked.indices {
-      guard let hasCarrier = tracked[i].carrier?.hasCarrier, tracked[i].link.isAdministrativelyUp,
+      guard let hasCarrier = tracked[i].carrier?.hasCarrier(), tracked[i].link.isAdministrativelyUp,
         hasCarrier != tracked[i].link.isUp, !hasCarrier || tracked[i].isDownByFile
       else { continue }
       // What came by the file goes by the file: the kernel does not say again what it never took back.
@@ -187,7 +187,8 @@ public struct PortMonitor: ~Copyable {
   private mutating func take(_ message: NetlinkMessage) {
     switch message.type {
     case RouteMessage.newLink:
-      guard let link = LinkRecord(message) else { return }
+      guard var link = LinkRecord(message) else { return }
+      correct(&link)
       note(link)
       observe(link)
       isStale = true
@@ -200,12 +201,18 @@ public struct PortMonitor: ~Copyable {
     }
   }
 
+  /// A message may be older than what the port's file has told since.
+  private mutating func correct(_ link: inout LinkRecord) {
+    guard let i = tracked.firstIndex(where: { $0.link.index == link.index }) else { return }
+    tracked[i].carrier?.heard(&link)
+  }
+
   /// Every step of a port's administrative state counts, also when several come in one turn.
   private mutating func observe(_ link: LinkRecord) {
     guard let i = tracked.firstIndex(where: { $0.link.index == link.index }) else { return }
     let was = tracked[i].link.isAdministrativelyUp
     tracked[i].link = link
-    tracked[i].isDownByFile = false
+    tracked[i].isDownByFile = link.carrier?.isThere == true && link.isAdministrativelyUp && !link.isUp
     administrativeState(i, was: was, is: link.isAdministrativelyUp)
   }
 
@@ -232,7 +239,10 @@ public struct PortMonitor: ~Copyable {
       return
     }
     links = []
-    for link in seen { note(link) }
+    for var link in seen {
+      correct(&link)
+      note(link)
+    }
     reconcile()
   }
 
