@@ -63,6 +63,8 @@ struct LinkRecord {
   /// Carrier by itself, also of a link that is administratively down, and how often it has come and gone so far (modulo
   /// 2^32); nil where the kernel does not say (before Linux 3.15).
   var carrier: (isThere: Bool, changes: UInt32)?
+  /// The port monitor's number of the message it came in; 0 when it was read.
+  var message: UInt32 = 0
 
   var isAdministrativelyUp: Bool { flags & LinkFlag.up != 0 }
   var isUp: Bool { flags & LinkFlag.up != 0 && flags & LinkFlag.lowerUp != 0 }

@@ -72,7 +72,7 @@ struct PortTable: ~Copyable {
 
   mutating func remove(_ slot: Int, returningTo pool: PacketPool) {
     invariant(isUsed(slot), "only a port that is there can go")
-    sockets[slot].close(returningTo: pool)
+    sockets[slot].end(returningTo: pool)
     slotOfNumber[Int(sockets[slot].number.value)] = 0
     (sockets + slot).deinitialize(count: 1)
     used[slot] = false
