@@ -1,8 +1,8 @@
 // What a running node looks like from below: the contract between Runtime (or the simulator), which owns the clock and
 // the file descriptors, and Node, which owns the protocol. Events and the time go in; outputs and a deadline come out.
 
-/// Runtime's number for one network port, stable while the port exists. Within one run a number comes again only for
-/// another peer of a tunnel listener, after the one before has vanished.
+/// Runtime's number for one network port, stable while the port exists. A number comes again for another peer of a tunnel
+/// listener, after the one before has vanished, and for another port when all others have been given.
 public struct PortNumber: Sendable, Equatable, Hashable, Comparable {
   public var value: UInt16
   public init(_ value: UInt16) { self.value = value }

@@ -70,12 +70,6 @@ extension Loop where Node: ~Copyable {
     let name = opening.status.name
     do throws(SystemError) {
       try SystemError.check(descriptor, "open a packet socket on \(name)")
-      guard !ports.isUsedUp else {
-        close(descriptor)
-        counters.portsRefused &+= 1
-        log.record(.error, "port \(name) is not used: the port numbers are used up; restart lifeline")
-        return
-      }
       let number = ports.freshNumber
       let slot = ports.insert(
         PortSocket(ifindex: opening.ifindex, number: number, status: opening.status, descriptor: descriptor))
