@@ -8,6 +8,8 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef TUN_F_USO4
@@ -20,7 +22,7 @@
 #define IFF_TUN_EXCL 0x8000
 #endif
 
-int32_t cs_tun_attach(int32_t fd, const char *name, int32_t *step) {
+static int32_t attach(int32_t fd, const char *name, int32_t *step) {
   struct ifreq request;
   memset(&request, 0, sizeof request);
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
@@ -41,12 +43,24 @@ int32_t cs_tun_open(const char *name, int32_t *step) {
   *step = 0;
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return -errno;
-  int32_t result = cs_tun_attach(fd, name, step);
+  int32_t result = attach(fd, name, step);
   if (result < 0) {
     close(fd);
     return result;
   }
   return fd;
+}
+
+int32_t cs_tun_replace(int32_t fd, int32_t fresh) {
+  int result = dup3(fresh, fd, O_CLOEXEC) < 0 ? -errno : 0;
+  close(fresh);
+  return result;
+}
+
+int32_t cs_tun_detach(int32_t fd) {
+  // A timer that is never set: nothing to read, and what is written is refused.
+  int idle = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  return idle < 0 ? -errno : cs_tun_replace(fd, idle);
 }
 
 int64_t cs_tun_read(int32_t fd, void *bytes, size_t count) {

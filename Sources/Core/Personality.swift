@@ -1,8 +1,8 @@
 // What a running node looks like from below: the contract between Runtime (or the simulator), which owns the clock and
 // the file descriptors, and Node, which owns the protocol. Events and the time go in; outputs and a deadline come out.
 
-/// Runtime's number for one network port, stable while the port exists. Within one run a number comes again only for
-/// another peer of a tunnel listener, after the one before has vanished.
+/// Runtime's number for one network port, stable while the port exists. A number comes again for another peer of a tunnel
+/// listener, after the one before has vanished, and for another port when all others have been given.
 public struct PortNumber: Sendable, Equatable, Hashable, Comparable {
   public var value: UInt16
   public init(_ value: UInt16) { self.value = value }
@@ -95,7 +95,8 @@ public enum NodeOutput {
   case deliver(UnsafeRawBufferPointer)
   /// The bearer's addresses are known or have changed.
   case configureBearer(BearerAddresses)
-  /// The store's contents to be written to the nonvolatile file, before any output that follows.
+  /// The store's contents to be written to the nonvolatile file, beside everything else. What must not be told before it
+  /// is there the node keeps back until `storeIsSettled`.
   case persist([UInt8])
   /// One line for the log and the event ring.
   case event(LogLevel, String)
@@ -139,7 +140,10 @@ public protocol Personality: ~Copyable {
   var nextDeadline: Instant? { get }
   /// The caller's loop was this late; holds are extended, nobody is blamed.
   mutating func loopWasLate(by lateness: Duration, at now: Instant)
-  /// A request of the control socket; the answer is a whole document (JSON) or an error line.
+  /// Everything handed out by `persist` is on the medium, or the medium has refused it.
+  mutating func storeIsSettled(at now: Instant)
+  /// A request of the control socket; the answer is a whole document (JSON) or an error line. It is given when what the
+  /// node had written meanwhile is settled.
   mutating func control(_ request: ControlRequest, at now: Instant) -> ControlAnswer
   /// A datagram came to a tunnel's socket from an unknown address: whose it may be. The bytes stay as they are.
   mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival
@@ -149,9 +153,10 @@ public protocol Personality: ~Copyable {
   mutating func shutdown(at now: Instant)
 }
 
-/// For nodes without tunnels or hellos.
+/// For nodes without tunnels, hellos or promises.
 extension Personality where Self: ~Copyable {
   public static func isSignOfLife(_ frame: PacketBuffer) -> Bool { false }
+  public mutating func storeIsSettled(at now: Instant) {}
   public mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival { .nobody }
   public func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour? { nil }
 }

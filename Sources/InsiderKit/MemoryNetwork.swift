@@ -128,7 +128,8 @@ public final class MemoryNetwork {
         station.pool.give(buffer)
       case .deliver(let packet): station.deliveries += packet.count > 0 ? 1 : 0
       case .event(_, let line): if station.lines.count < 256 { station.lines.append(line) }
-      case .configureBearer, .persist: break
+      case .persist: station.node.storeIsSettled(at: now)
+      case .configureBearer: break
       }
     }
   }

@@ -82,6 +82,9 @@ public struct Node: Personality, ~Copyable {
   var topologyIsDirty = false
   /// The store has changed and could not be handed out yet.
   var persistIsDue = false
+  /// The store holds something this MA has promised (a signature, a certificate, an address) that may not be on the medium
+  /// yet: nothing is said on control channels, and the newest descriptor is not handed on, until it is.
+  var isPromising = false
   var counters = NodeCounters()
   let startedAt: Instant
   let renewal: SessionRenewal
@@ -259,9 +262,11 @@ extension Node {
         if channel.ways.nextChoice <= now { chooseWays(channel, at: now) }
         pump(channel, at: now)
         channel.isTouched = false
-        // What could be done now was done: what is due still (the pool is nearly empty) is due in a moment.
+        // What could be done now was done: what is due still (the pool is nearly empty, or a promise is not on the medium)
+        // is due in a moment.
         let due = channel.nextDeadline
-        agenda.schedule(channel, at: due <= now ? now + .milliseconds(1) : due, channels)
+        agenda.schedule(
+          channel, at: due <= now ? now + (isPromising ? Node.promisePace : .milliseconds(1)) : due, channels)
       }
     }
   }
@@ -412,7 +417,9 @@ extension Node {
     return nil
   }
 
-  mutating func persist() {
+  /// Has the store written. With a promise, what depends on it waits for the medium (docs/decisions/0063).
+  mutating func persist(promising: Bool = false) {
+    if promising && authority != nil { isPromising = true }
     do throws(StoreError) {
       // A change of the store is not dropped: when the outputs are full it is written at the next event.
       persistIsDue = !outputs.append(.persist(try contents.encode()))
@@ -420,6 +427,17 @@ extension Node {
       report(.error, "the store cannot hold the change: \(error.description)")
     }
   }
+
+  public mutating func storeIsSettled(at now: Instant) {
+    guard isPromising, !persistIsDue, !isEnding else { return }
+    isPromising = false
+    for channel in channels where !channel.stream.isSilent { channel.touch() }
+    handOn(at: now)
+    settle(at: now)
+  }
+
+  /// While a promise is not on the medium.
+  static let promisePace = Duration.milliseconds(10)
 
   mutating func configureBearer() {
     guard let addresses = ownAddresses() else { return }

@@ -35,9 +35,9 @@ extension Node {
         return .failure(error.description)
       }
       if contents.descriptor.epoch != before.descriptor.epoch {
-        follow(before.descriptor, at: now)
+        follow(before.descriptor, signing: true, at: now)
       } else {
-        persist()
+        persist(promising: true)
       }
     }
     for outcome in outcomes {

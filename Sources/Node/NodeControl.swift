@@ -338,7 +338,7 @@ extension Node {
     } catch {
       return .failure(error.description)
     }
-    persist()
+    persist(promising: true)
     drop(member.id, at: now)
     memberChanged(member.id, at: now)
     report(.notice, "\(member.name.description) is forgotten")

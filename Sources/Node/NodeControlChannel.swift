@@ -17,7 +17,9 @@ extension Node {
   /// empty waits for the next turn, a millisecond later, when the loop has sent what there is.
   mutating func pump(_ channel: Channel, at now: Instant) {
     guard channel.session != nil, !channel.stream.isSilent else { return }
-    while pool.freeCount >= min(Node.bufferReserve, pool.slabCount / 4), let send = channel.stream.nextSend(at: now) {
+    while pool.freeCount >= min(Node.bufferReserve, pool.slabCount / 4),
+      let send = channel.stream.nextSend(at: now, onlyAcknowledging: isPromising)
+    {
       switch send {
       case .chunk(let number, let isLast, let bytes, let attempt):
         sendSegment(

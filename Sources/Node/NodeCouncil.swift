@@ -86,11 +86,11 @@ extension Node {
   ) {
     switch progress {
     case .waiting(let proposal, _, _):
-      persist()
+      persist(promising: true)
       authority?.proposals.removeAll { $0.proposalID == proposal.proposalID }
       tellProposal(proposal, except: teller)
     case .adopted(let next):
-      follow(before, at: now)
+      follow(before, signing: true, at: now)
       // Where only the wire to an MA leads, the signatures count as much as the descriptor.
       tellProposal(next, except: teller)
     }

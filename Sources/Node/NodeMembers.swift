@@ -30,7 +30,7 @@ extension Node {
       let known = contents.authority.member(entry.id)
       guard let member = contents.certify(entry, entropy: &entropy) else { return nil }
       if known?.state != .active {
-        persist()
+        persist(promising: true)
         memberChanged(member.id, at: now)
       }
       if descriptor.authority(at: member.certificate.issuer) != nil { return channel(for: member) }
@@ -267,7 +267,7 @@ extension Node {
   /// A new certificate for a member, told to the other MAs and to the member itself.
   private mutating func certifyAnew(_ id: ComponentID, at now: Instant) -> Member? {
     guard let authority, let member = contents.reissue(id) else { return nil }
-    persist()
+    persist(promising: true)
     memberChanged(id, at: now)
     if let number = authority.byID[id] {
       let channel = channels[Int(number)]

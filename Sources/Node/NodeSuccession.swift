@@ -34,10 +34,11 @@ extension Node {
 
   /// The store has gone on from `before`; so does everything else. Channels, routes and beacons of the MAs that stay are
   /// not touched.
-  mutating func follow(_ before: NetworkDescriptor, at now: Instant) {
+  /// `signing` when this MA's own signature is part of it.
+  mutating func follow(_ before: NetworkDescriptor, signing: Bool = false, at now: Instant) {
     // What the beacon engine has to say names MAs by their places in the old list.
     drainBeacon(at: now)
-    persist()
+    persist(promising: signing)
     let next = contents.descriptor
     descriptor = next
     succession.keep(next)
@@ -88,6 +89,7 @@ extension Node {
 
   /// A link came up: its other end may have a newer descriptor, or another of the same epoch.
   mutating func showStanding(to adjacency: UInt16, at now: Instant) {
+    if isPromising { return noticeEpochs(at: now) }
     sendStanding(descriptor.epoch, succession.standing, on: adjacency, at: now)
     if let contested = succession.contested {
       sendStanding(contested.epoch, contested.proposalID, on: adjacency, at: now)
@@ -180,11 +182,22 @@ extension Node {
   /// Shows the new descriptor to every linked neighbour, and to the components of this MA.
   private mutating func passOn(at now: Instant) {
     guard let encoded = signedDescriptor(descriptor.epoch)?.encode() else { return }
-    for view in neighbour.adjacencies where view.state == .up && view.neighbourEpoch < descriptor.epoch {
-      sendPiece(encoded, descriptor.epoch, 0, on: view.number, at: now)
-    }
+    showNeighbours(encoded, at: now)
     for channel in channels where !channel.isUplink && channel.session != nil {
       _ = channel.stream.send([ControlType.descriptor.rawValue] + encoded)
+    }
+  }
+
+  /// A promise is on the medium: neighbours hear what was kept back, as on control channels.
+  mutating func handOn(at now: Instant) {
+    if let encoded = signedDescriptor(descriptor.epoch)?.encode() { showNeighbours(encoded, at: now) }
+    for view in neighbour.adjacencies where view.state == .up { showStanding(to: view.number, at: now) }
+  }
+
+  private mutating func showNeighbours(_ encoded: [UInt8], at now: Instant) {
+    if isPromising { return }
+    for view in neighbour.adjacencies where view.state == .up && view.neighbourEpoch < descriptor.epoch {
+      sendPiece(encoded, descriptor.epoch, 0, on: view.number, at: now)
     }
   }
 
@@ -222,6 +235,7 @@ extension Node {
       counters.successionOverBudget &+= 1
       return
     }
+    if isPromising && ask.epoch >= descriptor.epoch { return }
     if let known = signedDescriptor(ask.epoch, named: ask.name) {
       sendPiece(known.encode(), ask.epoch, Int(ask.offset), on: adjacency, at: now)
       return

@@ -1,4 +1,5 @@
-// The management interface: a TUN device the kernel hands super-packets through, kept working by BearerGuard.
+// The management interface: a TUN device the kernel hands super-packets through, kept working by BearerGuard. The loop
+// reads and writes its packets; the guard works beside it.
 
 import CSystem
 import Core
@@ -6,10 +7,10 @@ import Wire
 
 public struct BearerDevice: ~Copyable {
   let guardian: BearerGuard
-  private var isOpen = true
-  /// The probe's reserved addresses as they lie in memory, for a quick look at every packet; 0 when there is none.
-  private var reserved4: UInt32 = 0
-  private var reserved6: (UInt64, UInt64) = (0, 0)
+  /// Readable when the kernel has sent a packet. The number stays, whatever device is behind it.
+  let descriptor: Int32
+  /// What the guard has told last.
+  var view: BearerView
 
   /// Makes the device, down and without addresses. With `protect` false, damage is reported and not mended.
   public init(name: [UInt8], protect: Bool) throws(SystemError) {
@@ -31,6 +32,8 @@ public struct BearerDevice: ~Copyable {
       throw error
     }
     guardian = made
+    descriptor = fd
+    view = made.view
   }
 
   private static func takenText(_ name: [UInt8]) -> String {
@@ -48,115 +51,33 @@ public struct BearerDevice: ~Copyable {
     return "set up \(nameText(name)): the kernel's TUN has no virtio headers (older than 2.6.32?)"
   }
 
-  private var tun: Int32 { guardian.tun }
-
-  /// Readable when the kernel has sent a packet. -1 while the device is gone.
-  public var fileDescriptor: Int32 { tun }
-
-  /// Differs when `fileDescriptor` is another than before, even of the same number.
-  var generation: UInt32 { guardian.generation }
-
-  /// Reading gives nothing but errors: the descriptor is watched no longer, and replaced.
-  mutating func lost() { guardian.lost() }
-
   /// A virtio header (10 bytes) and an IP packet. The byte count, or -errno (-11: nothing there).
   public func read(into room: UnsafeMutableRawBufferPointer) -> Int {
-    Int(cs_tun_read(tun, room.baseAddress, room.count))
+    Int(cs_tun_read(descriptor, room.baseAddress, room.count))
   }
 
   /// A virtio header and an IP packet for the kernel. The byte count, or -errno.
   public func write(_ packet: UnsafeRawBufferPointer) -> Int {
-    Int(cs_tun_write(tun, packet.baseAddress, packet.count))
+    Int(cs_tun_write(descriptor, packet.baseAddress, packet.count))
   }
 
-  /// Sets the device up with these addresses, or changes to them.
-  public mutating func configure(_ addresses: BearerAddresses, at now: Instant) {
-    guardian.configure(addresses, at: now)
-    reserved4 = 0
-    reserved6 = (0, 0)
-    for path in guardian.paths {
-      path.reserved.withUnsafeBytes {
-        if path.isIPv6 {
-          reserved6 = ($0.loadUnaligned(as: UInt64.self), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-        } else {
-          reserved4 = $0.loadUnaligned(as: UInt32.self)
-        }
-      }
-    }
-  }
-
-  /// Looks at a packet the kernel sent. True when it belongs to the self-probe: it is done with.
-  public mutating func observed(fromKernel packet: UnsafeMutableRawBufferPointer) -> Bool {
-    guard packet.count >= VirtioNetHeader.size + 20 else { return false }
+  /// Looks at a packet the kernel sent. One that belongs to the self-probe is the guard's: its bytes, and of which path.
+  func probe(in packet: UnsafeMutableRawBufferPointer) -> (bytes: [UInt8], path: Int)? {
+    guard packet.count >= VirtioNetHeader.size + 20 else { return nil }
     let version = packet[VirtioNetHeader.size] >> 4
     if version == 4 {
       let to = packet.loadUnaligned(fromByteOffset: VirtioNetHeader.size + 16, as: UInt32.self)
-      if to != reserved4 || reserved4 == 0 { return false }
+      if to != view.reserved4 || view.reserved4 == 0 { return nil }
     } else {
-      guard version == 6, reserved6.1 != 0, packet.count >= VirtioNetHeader.size + 40 else { return false }
+      guard version == 6, view.reserved6.1 != 0, packet.count >= VirtioNetHeader.size + 40 else { return nil }
       let at = VirtioNetHeader.size + 24
-      if packet.loadUnaligned(fromByteOffset: at, as: UInt64.self) != reserved6.0
-        || packet.loadUnaligned(fromByteOffset: at + 8, as: UInt64.self) != reserved6.1
+      if packet.loadUnaligned(fromByteOffset: at, as: UInt64.self) != view.reserved6.0
+        || packet.loadUnaligned(fromByteOffset: at + 8, as: UInt64.self) != view.reserved6.1
       {
-        return false
+        return nil
       }
     }
     // The probe's own packets are short; of others no more is looked at than of those.
-    let bytes = Array(packet[VirtioNetHeader.size..<min(packet.count, 256)])
-    guardian.observed(bytes, path: version == 4 ? 0 : 1)
-    return true
-  }
-
-  public mutating func timeout(at now: Instant) { guardian.timeout(at: now) }
-
-  public var nextDeadline: Instant? { guardian.nextDeadline }
-
-  /// What there is to say, oldest first, until nil.
-  public mutating func nextNote() -> (LogLevel, String)? { guardian.nextNote() }
-
-  /// One JSON object: name, up, probe (what passes, by family and direction), repairs, overlaps.
-  public var statusJSON: String { guardian.statusJSON }
-
-  /// The device is there, and up.
-  var isUp: Bool { guardian.isUp }
-
-  /// Takes away every rule, route and filter rule of ours, and the device.
-  public mutating func shutdown() {
-    if !isOpen { return }
-    isOpen = false
-    guardian.shutdown()
-    if tun >= 0 { cs_net_close(tun) }
-  }
-}
-
-extension BearerGuard {
-  var statusJSON: String {
-    var probe = ""
-    for path in paths {
-      let family = path.isIPv6 ? "v6" : "v4"
-      let isIn = path.isKnown && path.failing.isDisjoint(with: .inward)
-      let isOut = path.isKnown && path.failing.isDisjoint(with: .outward)
-      probe += "\(probe.isEmpty ? "" : ",")\"\(family)in\":\(isIn),\"\(family)out\":\(isOut)"
-    }
-    var overlaps = ""
-    for route in overlap.routes {
-      overlaps += overlaps.isEmpty ? "" : ","
-      overlaps += "\"\(jsonEscaped(overlapText(route)))\""
-    }
-    return "{\"name\":\"\(jsonEscaped(nameText(name)))\",\"up\":\(isUp),\"probe\":{\(probe)},\"protect\":\(protect),"
-      + "\"repairs\":\(repairs),\"notesSuppressed\":\(suppressed),\"overlaps\":[\(overlaps)]}"
-  }
-
-  private func jsonEscaped(_ text: String) -> String {
-    var out: [UInt8] = []
-    for byte in text.utf8 {
-      if byte < 32 {
-        out.append(63)
-        continue
-      }
-      if byte == 34 || byte == 92 { out.append(92) }
-      out.append(byte)
-    }
-    return String(decoding: out, as: UTF8.self)
+    return (Array(packet[VirtioNetHeader.size..<min(packet.count, 256)]), version == 4 ? 0 : 1)
   }
 }

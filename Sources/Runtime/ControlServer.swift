@@ -13,8 +13,17 @@ struct ControlServer: ~Copyable {
   /// Events in one part for a client that follows.
   static let followChunk = 32
 
+  /// A client for as long as it is connected: its place is another's later.
+  struct ClientName {
+    let place: Int
+    let serial: UInt32
+  }
+
   struct Client {
     let descriptor: Int32
+    let serial: UInt32
+    /// Its request was taken and not answered yet.
+    var isAwaiting = false
     var input: [UInt8] = []
     var output: [UInt8] = []
     /// Bytes of the output that were sent.
@@ -30,6 +39,7 @@ struct ControlServer: ~Copyable {
   private let listener: Int32
   private let tag: UInt64
   private var clients: [Client?]
+  private var lastSerial: UInt32 = 0
   /// When connections are taken again after the kernel had no room for one.
   private var resumesAt: Instant?
   private(set) var refusedClients: UInt64 = 0
@@ -60,7 +70,7 @@ struct ControlServer: ~Copyable {
 
   /// A request that has arrived whole, and from whom.
   struct Arrival {
-    let place: Int
+    let client: ClientName
     let request: ControlRequest
   }
 
@@ -100,7 +110,8 @@ struct ControlServer: ~Copyable {
         cs_close(descriptor)
         continue
       }
-      clients[place] = Client(descriptor: descriptor, givenUpAt: now + ControlServer.patience)
+      lastSerial &+= 1
+      clients[place] = Client(descriptor: descriptor, serial: lastSerial, givenUpAt: now + ControlServer.patience)
     }
   }
 
@@ -130,7 +141,8 @@ struct ControlServer: ~Copyable {
       clients[place] = client
       return nil
     }
-    if count <= 0 || client.following != nil {
+    // A client that has asked has nothing more to say before it is answered.
+    if count <= 0 || client.following != nil || client.isAwaiting {
       cs_close(client.descriptor)
       return nil
     }
@@ -143,9 +155,11 @@ struct ControlServer: ~Copyable {
       cs_close(client.descriptor)
       return nil
     }
+    client.isAwaiting = request != nil
+    client.givenUpAt = request == nil ? client.givenUpAt : now + ControlServer.patience
     clients[place] = client
     guard let request else { return nil }
-    return Arrival(place: place, request: request)
+    return Arrival(client: ClientName(place: place, serial: client.serial), request: request)
   }
 
   private static func takeRequest(from input: inout [UInt8]) throws(WireError) -> ControlRequest? {
@@ -162,7 +176,10 @@ struct ControlServer: ~Copyable {
 
   // MARK: Answers
 
-  mutating func reply(_ place: Int, _ answer: ControlAnswer, at now: Instant) {
+  mutating func reply(_ client: ClientName, _ answer: ControlAnswer, at now: Instant) {
+    let place = client.place
+    guard clients[place]?.serial == client.serial else { return }
+    clients[place]?.isAwaiting = false
     switch answer {
     case .document(let bytes): send(place, ControlProtocol.answer(.document, bytes), at: now)
     case .failure(let text): send(place, ControlProtocol.answer(.failure, Array(text.utf8)), at: now)

@@ -29,9 +29,11 @@ final class BearerGuard {
   static let turnLimit = 256
 
   let protect: Bool
-  /// The TUN device's descriptor; -1 while there is none.
-  var tun: Int32
-  /// Counts the descriptors there have been: one of the same number may be another.
+  /// The TUN device's descriptor. Its number stays, since the loop reads and writes it meanwhile; what is behind it may
+  /// be another device than before, or none.
+  let tun: Int32
+  var isAttached = true
+  /// Counts what has been behind it.
   var generation: UInt32 = 0
   let name: [UInt8]
   var index: Int32
@@ -177,11 +179,22 @@ final class BearerGuard {
 
   func nextNote() -> (LogLevel, String)? { notes.popFirst() }
 
+  /// What was due while the caller was away came late, and proves nothing: the round is begun anew.
+  func wasAway() {
+    guard askedAt != nil else { return }
+    askedAt = nil
+    mustAskAll = mustAskAll || isFullRound
+    nextRound = .zero
+  }
+
   func shutdown() {
     removeFilterRules()
     forgetAddresses()
     addresses = nil
   }
+
+  /// After `shutdown`: the device goes.
+  func close() { cs_net_close(tun) }
 
   private func forgetAddresses() {
     for path in paths { path.close() }

@@ -1,6 +1,6 @@
 // A device that is gone: deleted, moved to another network namespace, or dead at our end. A descriptor that was attached
-// once is of no use any more; closing it also deletes what was moved. The device is made anew on a fresh one as soon as
-// its name is free.
+// once is of no use any more; closing it also deletes what was moved. The device is made anew on a fresh one, which takes
+// the number of the old one, as soon as its name is free.
 
 import CSystem
 import Core
@@ -47,25 +47,28 @@ extension BearerGuard {
 
   /// A new descriptor and a new device, 0 when it is there; errno.
   private func remake() -> Int32 {
-    if tun >= 0 {
-      cs_net_close(tun)
-      tun = -1
-    }
+    // It goes before the next one comes: a device that cannot be read any more still has the name.
+    isAttached = false
+    var refused = cs_tun_detach(tun)
+    if refused < 0 { return 0 &- refused }
     generation &+= 1
     var step: Int32 = 0
-    let fd = withZeroTerminated(name) { cs_tun_open($0, &step) }
-    if fd < 0 { return 0 &- fd }
-    tun = fd
-    let fresh = withZeroTerminated(name) { cs_net_index($0) }
-    if fresh <= 0 { return 19 }  // ENODEV
-    index = fresh
+    let fresh = withZeroTerminated(name) { cs_tun_open($0, &step) }
+    if fresh < 0 { return 0 &- fresh }
+    refused = cs_tun_replace(tun, fresh)
+    if refused < 0 { return 0 &- refused }
+    isAttached = true
+    generation &+= 1
+    let number = withZeroTerminated(name) { cs_net_index($0) }
+    if number <= 0 { return 19 }  // ENODEV
+    index = number
     return requests.link(index) == nil ? 19 : 0
   }
 
   /// The kind of another's device that has our name, as in " (veth)"; nil when there is none.
   func namesake() -> String? {
     let other = withZeroTerminated(name) { cs_net_index($0) }
-    if other <= 0 || other == index && tun >= 0 { return nil }
+    if other <= 0 || other == index && isAttached { return nil }
     guard let link = requests.link(other) else { return nil }
     return link.kind.isEmpty ? "" : " (\(nameText(link.kind)))"
   }

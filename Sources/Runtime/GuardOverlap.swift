@@ -11,7 +11,11 @@ struct GuardOverlap {
   static let turnLimit = 4
   static let rescanInterval = Duration.seconds(10)
 
-  private(set) var routes: [RouteRecord] = []
+  private(set) var routes: [RouteRecord] = [] {
+    didSet { version &+= 1 }
+  }
+  /// Another whenever they have changed.
+  private(set) var version: UInt32 = 0
   /// Further ones, not kept.
   private(set) var beyond = 0
   private let socket: NetlinkSocket?

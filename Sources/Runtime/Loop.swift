@@ -1,5 +1,6 @@
 // The event loop that runs a node: one epoll over the ports' packet sockets, the bearer, the port monitor, the control
-// socket and the signals. One turn waits, drains the sockets in batches, and only then judges deadlines, so that a busy
+// socket, the housekeeping's reports and the signals. What may wait for the kernel or a medium is the housekeeping's
+// (Housekeeper.swift): nothing here takes longer than the packets it handles. One turn waits, drains the sockets in batches, and only then judges deadlines, so that a busy
 // loop does not take its own lateness for a neighbour's silence. Work in one turn is bounded; what is left waits for
 // the next, which then does not sleep.
 
@@ -10,14 +11,18 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   public internal(set) var node: Node
   let pool: PacketPool
   let log: EventLog
-  var store: StoreWriter
+  var store = StoreWriter()
   let options: LoopOptions
 
   var monitor: PortMonitor
   var bearer: BearerDevice?
+  var house: HouseDesk
   var control: ControlServer?
   let tunnels: TunnelTable?
   var ports = PortTable()
+  /// Ports whose sockets are being opened.
+  var openings: [PortOpening] = []
+  var lastTicket: UInt32 = 0
   var counters = LoopCounters()
 
   var epoll: Int32 = -1
@@ -42,6 +47,9 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   /// Which of the bearer's descriptors is watched.
   var bearerWatched: UInt32 = 0
   private var monitorIsReadable = false
+  private var hasReports = false
+  /// Answers on the control socket that wait for the store.
+  var waitingAnswers: [WaitingAnswer] = []
   /// When ports that try later are tried again.
   private var retryAt: Instant?
   /// The deadline the last wait was for, and when it ended.
@@ -59,12 +67,12 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   ) {
     self.node = node
     self.pool = pool
-    self.monitor = monitor
-    self.bearer = bearer
     self.tunnels = tunnels
     self.log = log
     self.options = options
-    store = StoreWriter(persist)
+    house = HouseDesk(ports: monitor.keeper, bearer: bearer?.guardian, persist: persist)
+    self.monitor = monitor
+    self.bearer = bearer
     received = ReceiveBatch(pool: pool)
     sending = cs_batch_create()!
     control = nil
@@ -84,12 +92,14 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     if epoll >= 0 { cs_close(epoll) }
   }
 
-  /// Opens what the loop waits on and takes in the ports that are there now. Once, before the first turn.
+  /// Opens what the loop waits on and takes in the ports that are there now. Once, before the first turn: what is to be
+  /// done until here (the first thing the node has written is its boot count) is done when it returns.
   public mutating func start() throws(SystemError) {
     epoll = try SystemError.check(cs_epoll_create(), "epoll_create1")
     try watch(monitor.fileDescriptor, .monitor, "watch the port monitor")
-    if let descriptor = bearer?.fileDescriptor { try watch(descriptor, .bearer, "watch the bearer") }
-    bearerWatched = bearer?.generation ?? 0
+    try watch(house.descriptor, .house, "watch the housekeeping")
+    if let descriptor = bearer?.descriptor { try watch(descriptor, .bearer, "watch the bearer") }
+    bearerWatched = bearer?.view.generation ?? 0
     if let path = options.controlPath {
       control = try ControlServer(path: path, epoll: epoll, tag: Source.control.tag())
     }
@@ -97,11 +107,13 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       signals = try SystemError.check(cs_signals_open(), "signalfd")
       try watch(signals, .signals, "watch signals")
     }
-    apply(monitor.start())
+    monitor.start()
+    passPortOrders()
     try startTunnels(at: Process.now)
     // The node may have things to say before the first event.
     drain(at: Process.now)
     flush()
+    try house.start()
   }
 
   private func watch(_ descriptor: Int32, _ source: Source, _ action: StaticString) throws(SystemError) {
@@ -114,16 +126,13 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     shutdown()
   }
 
-  /// Says goodbye, sends what can be sent, and undoes what was made.
+  /// Says goodbye, sends what can be sent, has the store written and undoes what was made.
   public mutating func shutdown() {
     node.shutdown(at: Process.now)
     drain(at: Process.now)
     flush()
-    bearer?.shutdown()
-    takeBearerNotes()
-    monitor.shutdown()
+    finishHouse()
     closeTunnels()
-    for slot in 0..<ports.end where ports.isUsed(slot) { ports.remove(slot, returningTo: pool) }
     control?.shutdown()
     control = nil
     if signals >= 0 { cs_close(signals) }
@@ -142,10 +151,16 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   /// Waits for an event or a deadline, at most `limit`, and handles what is due. False when the loop is to end.
   public mutating func turn(waitingAtMost limit: Duration? = nil) -> Bool {
     wait(atMost: limit)
+    excuseLateness()
     // Before the frames: after a carrier's loss and return those that came since must not count as heard before it.
     if monitorIsReadable || monitor.isLookDue(at: wokeAt) || (monitor.nextDeadline ?? .never) <= wokeAt {
       monitorIsReadable = false
       apply(monitor.refresh(at: Process.now))
+    }
+    if hasReports || !house.isRunning {
+      hasReports = false
+      house.clear()
+      takeReports()
     }
     drainSockets()
     judgeDeadlines()
@@ -165,7 +180,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
 
   private mutating func nextDeadline() -> Instant? {
     var next = earlier(node.nextDeadline, monitor.nextDeadline)
-    next = earlier(next, bearer?.nextDeadline ?? nil)
+    next = earlier(next, house.nextDeadline(at: Process.now))
     next = earlier(next, control?.nextDeadline ?? nil)
     next = earlier(next, store.nextDeadline)
     next = earlier(next, tunnels?.nextTick)
@@ -196,6 +211,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       bearerIsReadable = true
       bearerIsBroken = event.readiness & CS_BROKEN != 0
     case .monitor: monitorIsReadable = true
+    case .house: hasReports = true
     case .tunnel: noteTunnel(low, event.readiness)
     case .signals: takeSignals()
     case .control: handleControl(offset: low, readiness: event.readiness)
@@ -230,30 +246,35 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     }
   }
 
-  /// Judges what is due by the node, then by the bearer and the control socket.
+  /// The loop slept too long, or what it did before took too long: nobody is to be blamed for that, also not when a port's
+  /// change is told before the frames that wait.
+  private mutating func excuseLateness() {
+    guard let due = awaited, wokeAt - due > LoopLimits.tolerance else { return }
+    awaited = nil
+    wasLate(by: wokeAt - due, at: wokeAt)
+  }
+
+  private mutating func wasLate(by late: Duration, at now: Instant) {
+    counters.late &+= 1
+    counters.latest = max(counters.latest, late)
+    node.loopWasLate(by: late, at: now)
+    drain(at: now)
+  }
+
+  /// Judges what is due by the node, then by the store and the control socket.
   private mutating func judgeDeadlines() {
     let now = Process.now
     if let due = node.nextDeadline {
       // A deadline that was set during this turn counts from the turn's beginning at the earliest.
-      let late = max(now - max(due, wokeAt), wokeAt - (awaited ?? wokeAt))
-      if late > LoopLimits.tolerance {
-        counters.late &+= 1
-        counters.latest = max(counters.latest, late)
-        node.loopWasLate(by: late, at: now)
-        drain(at: now)
-      }
+      let late = now - max(due, wokeAt)
+      if late > LoopLimits.tolerance { wasLate(by: late, at: now) }
       if due <= now {
         node.timeout(at: now)
         drain(at: now)
       }
     }
-    if let due = bearer?.nextDeadline ?? nil, due <= now {
-      bearer?.timeout(at: now)
-      watchBearer()
-      takeBearerNotes()
-    }
     if let due = control?.nextDeadline ?? nil, due <= now { control?.timeout(at: now) }
-    if let due = store.nextDeadline, due <= now { store.timeout(at: now, log) }
+    if let due = store.nextDeadline, due <= now { storeIsDue(at: now) }
     if let due = tunnels?.nextTick, due <= now { tendTunnels(at: now) }
     if let due = retryAt, due <= now { retry() }
   }
@@ -333,11 +354,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     case .transmit(let frame, let port, let destination): transmit(frame, port, destination)
     case .deliver(let packet):
       if bearer?.write(packet) ?? -1 < 0 { counters.bearerRefused &+= 1 } else { counters.bearerWritten &+= 1 }
-    case .configureBearer(let addresses):
-      bearer?.configure(addresses, at: now)
-      watchBearer()
-      takeBearerNotes()
-    case .persist(let contents): store.take(contents, at: now, log)
+    case .configureBearer(let addresses): order(.configureBearer(addresses))
+    case .persist(let contents): keep(contents, at: now)
     case .event(let level, let text): log.record(level, text)
     }
   }
@@ -403,61 +421,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     }
   }
 
-  mutating func takeBearerNotes() {
-    while let (level, text) = bearer?.nextNote() ?? nil { log.record(level, text) }
-  }
-
-  // MARK: Ports
-
-  private mutating func apply(_ changes: [PortChange]) {
-    for change in changes {
-      let now = Process.now
-      switch change {
-      case .present(let ifindex, let status): portPresent(ifindex, status, at: now)
-      case .gone(let ifindex): portGone(ifindex, at: now)
-      case .note(let level, let text): log.record(level, text)
-      }
-      drain(at: now)
-    }
-    flush()
-  }
-
-  private mutating func portPresent(_ ifindex: Int32, _ status: PortStatus, at now: Instant) {
-    if let slot = ports.slot(ofInterface: ifindex) {
-      ports.sockets[slot].status = status
-      node.portChanged(ports.sockets[slot].number, status, at: now)
-      return
-    }
-    if ports.isUsedUp {
-      counters.portsRefused &+= 1
-      log.record(.error, "port \(status.name) is not used: the port numbers are used up; restart lifeline")
-      return
-    }
-    do throws(SystemError) {
-      let number = ports.freshNumber
-      let socket = try PortSocket(
-        ifindex: ifindex, number: number, status: status, bypassQueueing: options.bypassesQueueing)
-      let slot = ports.insert(socket)
-      try SystemError.check(
-        cs_epoll_add(epoll, socket.descriptor, CS_READABLE, Source.port.tag(slot)), "watch \(status.name)")
-      node.portChanged(number, status, at: now)
-    } catch {
-      counters.portsRefused &+= 1
-      log.record(.error, "port \(status.name) is not used: \(error.reason)")
-    }
-  }
-
-  private mutating func portGone(_ ifindex: Int32, at now: Instant) {
-    guard let slot = ports.slot(ofInterface: ifindex) else { return }
-    let number = ports.sockets[slot].number
-    forget(slot)
-    _ = cs_epoll_remove(epoll, ports.sockets[slot].descriptor)
-    ports.remove(slot, returningTo: pool)
-    node.portVanished(number, at: now)
-  }
-
   /// Takes the slot out of the lists of ports to read and to send.
-  private mutating func forget(_ slot: Int) {
+  mutating func forget(_ slot: Int) {
     LoopLimits.remove(Int32(slot), from: readable, &readableCount)
     LoopLimits.remove(Int32(slot), from: dirty, &dirtyCount)
   }
@@ -467,17 +432,26 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   private mutating func handleControl(offset: Int, readiness: UInt32) {
     let now = wokeAt
     gathering.noteWork(at: now)
+    let writes = store.taken
     guard let arrival = control?.handle(offset: offset, readiness: readiness, at: now) ?? nil else { return }
-    let writes = store.tried
-    var answer = answer(arrival.request, at: now, follow: arrival.place)
+    let answer = answer(arrival.request, at: now, follow: arrival.client.place)
     drain(at: now)
     flush()
-    if store.tried != writes, let fault = store.fault {
-      answer = .failure(
-        "done, but a restart would undo it: the store was not written (\(fault)); it is tried again every "
-          + "\(StoreWriter.pauseSeconds) s")
+    guard let answer else { return }
+    let isWritten = store.taken != writes
+    if store.isSettled && !isWritten || isAboutLoop(arrival.request) {
+      control?.reply(arrival.client, answer, at: now)
+    } else {
+      // What is done, by this request or before, may be told when it is on the medium.
+      waitingAnswers.append(WaitingAnswer(client: arrival.client, answer: answer, isWritten: isWritten))
+      if store.isSettled { storeIsSettled(at: now) }
     }
-    if let answer { control?.reply(arrival.place, answer, at: now) }
+  }
+
+  /// It shows nothing that the store keeps, and has to be shown when the medium does not answer.
+  private func isAboutLoop(_ request: ControlRequest) -> Bool {
+    guard let command = request.words.first else { return true }
+    return command.elementsEqual("counters".utf8) || command.elementsEqual("status".utf8)
   }
 
   /// What the node answers, with what only the loop knows added; nil when the answer comes later.
@@ -492,7 +466,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       return .failure("events takes no argument but --follow")
     }
     var request = request
-    request.bearerIsUp = bearer?.isUp ?? true
+    request.bearerIsUp = bearer?.view.isUp ?? true
     let answer = node.control(request, at: now)
     if command.elementsEqual("counters".utf8) { return withCounters(answer) }
     if command.elementsEqual("status".utf8) { return withBearer(answer) }

@@ -8,7 +8,7 @@ extension Loop where Node: ~Copyable {
   /// `status` with the member `bearer` added to what the node says.
   mutating func withBearer(_ answer: ControlAnswer) -> ControlAnswer {
     guard case .document(let document) = answer, let last = document.last, last == 125 else { return answer }
-    guard let status = bearer?.statusJSON else { return answer }
+    guard let status = bearer?.view.status else { return answer }
     var whole = document
     whole.removeLast()
     if document.count > 2 { whole.append(44) }

@@ -1,4 +1,4 @@
-// The bearer's descriptor in the loop: packets are read from it; it dies with its device, and the guard makes another.
+// The bearer's descriptor in the loop: packets are read from it; its device may die, and the guard puts another behind it.
 
 import CSystem
 import Core
@@ -18,8 +18,8 @@ extension Loop where Node: ~Copyable {
       count += 1
       counters.bearerRead &+= 1
       let packet = UnsafeMutableRawBufferPointer(rebasing: bearerPacket[0..<min(length, bearerPacket.count)])
-      if bearer?.observed(fromKernel: packet) ?? false {
-        takeBearerNotes()
+      if let probe = bearer?.probe(in: packet) ?? nil {
+        if house.hasRoomForPackets { order(.bearerPacket(probe.bytes, path: probe.path)) }
         continue
       }
       if isTunnelsOwn(packet) { continue }
@@ -43,18 +43,18 @@ extension Loop where Node: ~Copyable {
     }
     bearerFailures = 0
     bearerIsBroken = false
-    if let descriptor = bearer?.fileDescriptor { _ = cs_epoll_remove(epoll, descriptor) }
-    bearer?.lost()
+    if let descriptor = bearer?.descriptor { _ = cs_epoll_remove(epoll, descriptor) }
+    order(.bearerLost(generation: bearerWatched))
   }
 
-  /// The bearer may have another descriptor than before; the old one is closed and with that watched no longer.
-  mutating func watchBearer() {
-    guard let generation = bearer?.generation, generation != bearerWatched else { return }
-    bearerWatched = generation
+  /// What the guard has told: there may be another device behind the descriptor, which is not watched yet.
+  mutating func take(_ view: BearerView) {
+    bearer?.view = view
+    if view.generation == bearerWatched { return }
+    bearerWatched = view.generation
     bearerIsReadable = false
     bearerIsBroken = false
     bearerFailures = 0
-    guard let descriptor = bearer?.fileDescriptor, descriptor >= 0 else { return }
-    _ = cs_epoll_add(epoll, descriptor, CS_READABLE, Source.bearer.tag())
+    if let descriptor = bearer?.descriptor { _ = cs_epoll_add(epoll, descriptor, CS_READABLE, Source.bearer.tag()) }
   }
 }

@@ -32,6 +32,8 @@ enum LoopLimits {
   static let tolerance = Duration.milliseconds(5)
   /// A driver's queue of 256 full-size frames at 10 Gb/s is empty by then.
   static let retryAfter = Duration.microseconds(300)
+  /// At the end, for the store and for undoing what was made.
+  static let parting = Duration.seconds(10)
   /// Buffers kept for ports that can send.
   static let reservedBuffers = 256
 
@@ -47,9 +49,26 @@ enum LoopLimits {
 
 /// Where an epoll event comes from: the upper half of its tag.
 enum Source: UInt8 {
-  case port, bearer, monitor, signals, control, tunnel
+  case port, bearer, monitor, house, signals, control, tunnel
 
   func tag(_ low: Int = 0) -> UInt64 { UInt64(rawValue) << 32 | UInt64(truncatingIfNeeded: low) }
+}
+
+/// A port whose socket is being opened.
+struct PortOpening {
+  let ticket: UInt32
+  let ifindex: Int32
+  var status: PortStatus
+  /// It is gone again.
+  var isCancelled = false
+}
+
+/// An answer on the control socket, given when the store is on the medium.
+struct WaitingAnswer {
+  let client: ControlServer.ClientName
+  let answer: ControlAnswer
+  /// It is about what was written for it.
+  let isWritten: Bool
 }
 
 struct LoopCounters {

@@ -10,7 +10,7 @@ extension Loop where Node: ~Copyable {
   @inline(never)
   private mutating func drainApart(at now: Instant) { drain(at: now) }
 
-  private var bearerIndex: Int32 { mutating get { bearer?.guardian.index ?? 0 } }
+  private var bearerIndex: Int32 { mutating get { bearer?.view.index ?? 0 } }
 
   /// Once, when the ports are known.
   @inline(never)

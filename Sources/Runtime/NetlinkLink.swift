@@ -60,6 +60,11 @@ struct LinkRecord {
   /// The device's bus and its name there ("pci", "0000:03:00.1"); empty when not known.
   var parentBus: [UInt8] = []
   var parentDevice: [UInt8] = []
+  /// Carrier by itself, also of a link that is administratively down, and how often it has come and gone so far (modulo
+  /// 2^32); nil where the kernel does not say (before Linux 3.15).
+  var carrier: (isThere: Bool, changes: UInt32)?
+  /// The port monitor's number of the message it came in; 0 when it was read.
+  var message: UInt32 = 0
 
   var isAdministrativelyUp: Bool { flags & LinkFlag.up != 0 }
   var isUp: Bool { flags & LinkFlag.up != 0 && flags & LinkFlag.lowerUp != 0 }
@@ -76,6 +81,8 @@ struct LinkRecord {
     index = Int32(bitPattern: number)
     flags = bits
     var elsewhere = false
+    var isThere: Bool?
+    var changes: UInt32?
     var all = view.attributes(from: 16)
     while let (type, value) = all.next() {
       switch type {
@@ -89,6 +96,8 @@ struct LinkRecord {
       case 18:
         kind = value.attribute(1)?.text ?? []
         slaveKind = value.attribute(4)?.text ?? []
+      case 33: isThere = value.u8(0).map { $0 != 0 }
+      case 35: changes = value.u32(0)
       case 37: elsewhere = true
       case 56: parentDevice = value.text
       case 57: parentBus = value.text
@@ -96,6 +105,7 @@ struct LinkRecord {
       }
     }
     if elsewhere { parent = 0 }
+    if let isThere, let changes { carrier = (isThere, changes) }
     if name.isEmpty { return nil }
   }
 }

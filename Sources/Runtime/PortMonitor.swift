@@ -1,8 +1,9 @@
 // Follows the system's links and says which are ports of the channel and how they are. A port that stays administratively
 // down is brought up again for the channel alone (paper §5.2.1; design "Ports and adjacencies").
 //
-// Notifications come on one socket, questions and changes go over another; a lost notification means everything is read
-// anew. Nothing here waits for anything but the kernel's immediate answer.
+// Notifications come on a socket that is only read, which waits for nothing. What may wait, reading all links anew after
+// notifications were lost and everything that is done to a port, is ordered of the PortKeeper beside the loop and
+// reported later.
 
 import Core
 
@@ -23,16 +24,16 @@ public struct PortMonitor: ~Copyable {
   static let turnLimit = 256
 
   /// How a port stands to being raised.
-  private enum Raising {
+  enum Raising {
     /// Not touched by us.
     case own
-    /// Raised by us and held closed; `settling` until the kernel's own word of it was seen.
+    /// Raised by us, or about to be, and held closed; `settling` until the kernel's own word of it was seen.
     case held(settling: Bool)
     /// It was held, and somebody set it down.
     case heldDown
   }
 
-  private struct Tracked {
+  struct Tracked {
     var link: LinkRecord
     var status: PortStatus
     var raising = Raising.own
@@ -40,31 +41,40 @@ public struct PortMonitor: ~Copyable {
     var downSince: Instant?
     var lastAttempt: Instant?
     var failureNoted = false
-    /// disable_ipv6 before we set it.
-    var formerIPv6Off = 0
-    var routes = PortRoutes()
+    /// The order to raise it that was not reported on yet, and how it stood before; 0 is none.
+    var raisingTicket: UInt32 = 0
+    var wasHeld = false
     /// Where the kernel may hold back the loss of its carrier.
     var carrier: CarrierFile?
-    /// The file said that there is none, and netlink has said nothing since.
+    /// The file said that there is none, and netlink has said nothing newer since.
     var isDownByFile = false
   }
 
-  private let policy: PortPolicy
+  let policy: PortPolicy
   private let notifications: NetlinkSocket
-  private let requests: NetlinkSocket
-  private let hold: PortHold
+  /// Carries out the orders; not used here.
+  let keeper: PortKeeper
+  private var orders: [PortOrder] = []
   private var links: [LinkRecord] = []
-  private var tracked: [Tracked] = []
-  private var changes: [PortChange] = []
+  var tracked: [Tracked] = []
+  var changes: [PortChange] = []
   private var missingNoted: [[UInt8]] = []
   private var limitNoted = false
   private var portLimitNoted = false
-  private var leftover: [Int32] = []
-  private var nextHoldCheck: Instant?
+  var leftover: [Int32] = []
+  var nextHoldCheck: Instant?
   private var mustResynchronise = false
+  /// The links are being read; messages and links taken away since that was ordered.
+  private var isReading = false
+  private var readingSince: UInt32 = 0
+  private var goneSince: [Int32] = []
+  /// Messages about links so far.
+  private var messages: UInt32 = 0
+  var isCheckingHolds = false
+  var lastTicket: UInt32 = 0
   /// Links have changed since `reconcile`.
   private var isStale = false
-  private var isHoldTablePresent = false
+  var isHoldTablePresent = false
   /// Ports with a carrier file.
   private var carrierFiles = 0
   private var lastLook = Instant.zero
@@ -76,63 +86,80 @@ public struct PortMonitor: ~Copyable {
     let listening = try NetlinkSocket(
       NetlinkSocket.route, groups: [RouteGroup.link, RouteGroup.addresses4], nonblocking: true,
       action: "listen to the system's links (netlink)")
-    let asking = try NetlinkSocket(NetlinkSocket.route, nonblocking: false, action: "open netlink")
+    let keeping = try PortKeeper()
     self.policy = policy
     notifications = listening
-    requests = asking
-    hold = PortHold()
+    keeper = keeping
   }
 
   /// Readable when links have changed; then `refresh`.
   public var fileDescriptor: Int32 { notifications.fileDescriptor }
 
-  /// The ports there are.
-  public mutating func start() -> [PortChange] {
-    leftover = hold.leftovers()
-    isHoldTablePresent = !leftover.isEmpty
+  /// Asks for the ports there are; once.
+  mutating func start() {
+    order(.findLeftovers)
     resynchronise()
-    return takeChanges()
   }
 
-  /// What changed; also raises ports whose time has come.
-  public mutating func refresh(at now: Instant) -> [PortChange] {
+  /// What to have done, in this order, until nil; after every call.
+  mutating func nextOrder() -> PortOrder? { orders.isEmpty ? nil : orders.removeFirst() }
+
+  mutating func order(_ order: PortOrder) { orders.append(order) }
+
+  /// What changed; also has ports raised whose time has come.
+  mutating func refresh(at now: Instant) -> [PortChange] {
     drain()
     if isStale || mustResynchronise { heldBackUntil = now + CarrierPace.heldBack }
-    if mustResynchronise { resynchronise() } else if isStale { reconcile() }
+    if mustResynchronise && !isReading { resynchronise() }
+    if isStale { reconcile() }
     if isLookDue(at: now) { lookAtCarriers(at: now) }
     attend(at: now)
     checkHolds(at: now)
     return takeChanges()
   }
 
-  public var nextDeadline: Instant? {
-    var deadline = mustResynchronise ? Instant.zero : nextHoldCheck
+  /// What an order has come to, and what changes by it.
+  mutating func take(_ report: PortReport, at now: Instant) -> [PortChange] {
+    switch report {
+    case .leftovers(let found):
+      leftover = found
+      isHoldTablePresent = !found.isEmpty
+    case .links(let seen, let refused): takeLinks(seen, refused)
+    case .raised(let index, let ticket, let outcome): raised(index, ticket, outcome, at: now)
+    case .putBack(let index, let refused): putBack(index, refused)
+    case .holdsChecked: isCheckingHolds = false
+    }
+    attend(at: now)
+    return takeChanges()
+  }
+
+  var nextDeadline: Instant? {
+    var deadline = mustResynchronise && !isReading ? Instant.zero : nextHoldCheck
     if carrierFiles > 0 {
       deadline = earlier(deadline, lastLook + (lastLook < heldBackUntil ? CarrierPace.busy : CarrierPace.idle))
     }
-    for port in tracked where !port.link.isAdministrativelyUp && !isKeptDown(port.link) {
+    for port in tracked where isToBeRaised(port) {
       guard let since = port.downSince else { return .zero }
       deadline = earlier(deadline, raiseTime(port, since))
     }
     return deadline
   }
 
-  /// Ports that were raised are set down again, and what held them closed is taken away.
-  public mutating func shutdown() {
+  /// Orders that ports that were raised are set down again, and what held them closed is taken away.
+  mutating func shutdown() {
     for i in tracked.indices {
       stopLooking(i)
       switch tracked[i].raising {
       case .own: continue
       case .held:
-        tracked[i].routes.forget()
-        _ = requests.request(LinkRequest.set(tracked[i].link.index, up: false))
+        order(.lower(tracked[i].link))
         tracked[i].link.flags &= ~LinkFlag.up
-      case .heldDown: break
+        forgetHold(i)
+      case .heldDown: release(i)
       }
-      release(i)
     }
-    for index in leftover { hold.open(index) }
-    if isHoldTablePresent { hold.removeTable() }
+    for index in leftover { order(.open(index)) }
+    if isHoldTablePresent { order(.removeTable) }
     isHoldTablePresent = false
     leftover = []
     nextHoldCheck = nil
@@ -149,7 +176,7 @@ public struct PortMonitor: ~Copyable {
   private mutating func lookAtCarriers(at now: Instant) {
     lastLook = now
     for i in tracked.indices {
-      guard let hasCarrier = tracked[i].carrier?.hasCarrier, tracked[i].link.isAdministrativelyUp,
+      guard let hasCarrier = tracked[i].carrier?.hasCarrier(), tracked[i].link.isAdministrativelyUp,
         hasCarrier != tracked[i].link.isUp, !hasCarrier || tracked[i].isDownByFile
       else { continue }
       // What came by the file goes by the file: the kernel does not say again what it never took back.
@@ -187,17 +214,27 @@ public struct PortMonitor: ~Copyable {
   private mutating func take(_ message: NetlinkMessage) {
     switch message.type {
     case RouteMessage.newLink:
-      guard let link = LinkRecord(message) else { return }
+      guard var link = LinkRecord(message) else { return }
+      messages &+= 1
+      link.message = messages
+      correct(&link)
       note(link)
       observe(link)
       isStale = true
     case RouteMessage.deleteLink:
       guard let link = LinkRecord(message) else { return }
       links.removeAll { $0.index == link.index }
+      if isReading { goneSince.append(link.index) }
       isStale = true
     case RouteMessage.newAddress: if let address = AddressRecord(message) { addressGiven(on: address.index) }
     default: break
     }
+  }
+
+  /// A message may be older than what the port's file has told since.
+  private mutating func correct(_ link: inout LinkRecord) {
+    guard let i = tracked.firstIndex(where: { $0.link.index == link.index }) else { return }
+    tracked[i].carrier?.heard(&link)
   }
 
   /// Every step of a port's administrative state counts, also when several come in one turn.
@@ -205,14 +242,20 @@ public struct PortMonitor: ~Copyable {
     guard let i = tracked.firstIndex(where: { $0.link.index == link.index }) else { return }
     let was = tracked[i].link.isAdministrativelyUp
     tracked[i].link = link
-    tracked[i].isDownByFile = false
+    tracked[i].isDownByFile = link.carrier?.isThere == true && link.isAdministrativelyUp && !link.isUp
     administrativeState(i, was: was, is: link.isAdministrativelyUp)
   }
 
   private mutating func note(_ link: LinkRecord) {
     if let i = links.firstIndex(where: { $0.index == link.index }) {
       links[i] = link
-    } else if links.count < PortMonitor.linkLimit {
+    } else {
+      keep(link)
+    }
+  }
+
+  private mutating func keep(_ link: LinkRecord) {
+    if links.count < PortMonitor.linkLimit {
       links.append(link)
     } else if !limitNoted {
       limitNoted = true
@@ -222,18 +265,31 @@ public struct PortMonitor: ~Copyable {
 
   private mutating func resynchronise() {
     mustResynchronise = false
-    var seen: [LinkRecord] = []
-    let refused = requests.dump(LinkRequest.dump()) { m in
-      guard m.type == RouteMessage.newLink, let link = LinkRecord(m) else { return }
-      if let i = seen.firstIndex(where: { $0.index == link.index }) { seen[i] = link } else { seen.append(link) }
-    }
+    isReading = true
+    readingSince = messages
+    goneSince = []
+    order(.readLinks)
+  }
+
+  /// The links as they were read some time ago: where a message has come since, it counts.
+  private mutating func takeLinks(_ seen: [LinkRecord], _ refused: Int32) {
+    isReading = false
     if refused != 0 {
       changes.append(.note(.error, "reading the links failed (errno \(refused)); what is known is kept"))
       return
     }
-    links = []
-    for link in seen { note(link) }
+    let news = links.filter { isNews($0) }
+    links = news
+    for var link in seen where !goneSince.contains(link.index) && !news.contains(where: { $0.index == link.index }) {
+      correct(&link)
+      keep(link)
+    }
+    goneSince = []
     reconcile()
+  }
+
+  private func isNews(_ link: LinkRecord) -> Bool {
+    link.message != 0 && Int32(bitPattern: link.message &- readingSince) > 0
   }
 
   /// Compares what should be followed with what is, and says the difference.
@@ -247,7 +303,12 @@ public struct PortMonitor: ~Copyable {
         i += 1
         continue
       }
-      if links.contains(where: { $0.index == tracked[i].link.index }) { release(i) } else { forgetHold(i) }
+      if links.contains(where: { $0.index == tracked[i].link.index }) {
+        release(i)
+      } else {
+        order(.forget(tracked[i].link.index))
+        forgetHold(i)
+      }
       changes.append(.gone(ifindex: tracked[i].link.index))
       stopLooking(i)
       tracked.remove(at: i)
@@ -321,149 +382,5 @@ public struct PortMonitor: ~Copyable {
     let out = changes
     changes = []
     return out
-  }
-
-  // MARK: Raising
-
-  private func isKeptDown(_ link: LinkRecord) -> Bool { policy.keepDown.contains { $0 == link.name } }
-
-  private func raiseTime(_ port: Tracked, _ since: Instant) -> Instant {
-    let due = since + PortMonitor.patience
-    guard let last = port.lastAttempt else { return due }
-    return max(due, last + PortMonitor.retryInterval)
-  }
-
-  private mutating func administrativeState(_ i: Int, was: Bool, is isUp: Bool) {
-    if isUp { tracked[i].downSince = nil }
-    switch tracked[i].raising {
-    case .own: break
-    case .held(let settling):
-      if isUp {
-        if settling { tracked[i].raising = .held(settling: false) }
-      } else if !settling && was {
-        tracked[i].raising = .heldDown
-      }
-    case .heldDown:
-      if isUp {
-        release(i)
-        changes.append(.note(.notice, "port \(tracked[i].status.name) was set up by the system: open for data again"))
-      }
-    }
-  }
-
-  /// An address on a port that is held closed means that somebody takes it into service.
-  private mutating func addressGiven(on index: Int32) {
-    guard let i = tracked.firstIndex(where: { $0.link.index == index }) else { return }
-    switch tracked[i].raising {
-    case .own, .heldDown: return
-    case .held:
-      release(i)
-      changes.append(.note(.notice, "port \(tracked[i].status.name) was given an address: open for data again"))
-    }
-  }
-
-  private mutating func attend(at now: Instant) {
-    for i in tracked.indices where !tracked[i].link.isAdministrativelyUp && !isKeptDown(tracked[i].link) {
-      guard let since = tracked[i].downSince else {
-        tracked[i].downSince = now
-        continue
-      }
-      if raiseTime(tracked[i], since) <= now { raise(i, at: now) }
-    }
-  }
-
-  private mutating func raise(_ i: Int, at now: Instant) {
-    tracked[i].lastAttempt = now
-    let link = tracked[i].link
-    let wasHeld: Bool
-    switch tracked[i].raising {
-    case .own: wasHeld = false
-    case .held, .heldDown: wasHeld = true
-    }
-    let closed = hold.close(link)
-    isHoldTablePresent = true
-    if closed != 0 { return raisingFailed(i, "holding data out of it failed (errno \(closed))") }
-    if !wasHeld {
-      let key = Sysctl.interfaceKey(family: 6, name: link.name, "disable_ipv6")
-      tracked[i].formerIPv6Off = Sysctl.read(key) ?? 0
-      Sysctl.write(key, 1)
-    }
-    let raised = requests.request(LinkRequest.set(link.index, up: true))
-    if raised != 0 {
-      if !wasHeld { release(i) }
-      tracked[i].lastAttempt = now
-      return raisingFailed(i, "the kernel refused (errno \(raised))")
-    }
-    if PortChoice.isKind(link.slaveKind, "bridge") {
-      _ = requests.request(LinkRequest.bridgePort(link.index, state: 0))
-    }
-    tracked[i].routes.takeAway(over: link.index, requests)
-    tracked[i].raising = .held(settling: true)
-    tracked[i].failureNoted = false
-    nextHoldCheck = now + PortMonitor.retryInterval
-    changes.append(
-      .note(
-        .warning,
-        "port \(tracked[i].status.name) was administratively down for 3 s: brought up for the management channel only; "
-          + "no data passes (to use it: set it down and up again; to leave it alone: keep-down)"))
-  }
-
-  private mutating func raisingFailed(_ i: Int, _ why: String) {
-    if tracked[i].failureNoted { return }
-    tracked[i].failureNoted = true
-    changes.append(
-      .note(.warning, "port \(tracked[i].status.name) is administratively down and cannot be brought up: \(why)"))
-  }
-
-  /// The rule set may have been flushed: once a second the ports that are held are closed again where they are not.
-  private mutating func checkHolds(at now: Instant) {
-    guard let due = nextHoldCheck, due <= now else { return }
-    nextHoldCheck = nil
-    for i in tracked.indices {
-      guard case .held = tracked[i].raising else { continue }
-      nextHoldCheck = now + PortMonitor.retryInterval
-      if hold.isClosed(tracked[i].link.index) { continue }
-      let refused = hold.close(tracked[i].link)
-      changes.append(
-        .note(
-          .warning,
-          refused == 0
-            ? "port \(tracked[i].status.name): the rule that keeps data out was removed; put back"
-            : "port \(tracked[i].status.name): data is no longer kept out (errno \(refused))"))
-    }
-  }
-
-  /// Opens the port for data; its administrative state stays.
-  private mutating func release(_ i: Int) {
-    let link = tracked[i].link
-    if case .own = tracked[i].raising {
-      // A failed attempt may have left its chain.
-      if tracked[i].lastAttempt == nil { return }
-    }
-    hold.open(link.index)
-    Sysctl.write(
-      Sysctl.interfaceKey(family: 6, name: link.name, "disable_ipv6"), tracked[i].formerIPv6Off)
-    if PortChoice.isKind(link.slaveKind, "bridge"), link.isAdministrativelyUp {
-      _ = requests.request(LinkRequest.bridgePort(link.index, state: 3))
-    }
-    if link.isAdministrativelyUp { tracked[i].routes.giveBack(requests) }
-    forgetHold(i)
-  }
-
-  private mutating func forgetHold(_ i: Int) {
-    tracked[i].raising = .own
-    tracked[i].lastAttempt = nil
-    tracked[i].routes.forget()
-    var isAnyHeld = false
-    for port in tracked {
-      switch port.raising {
-      case .own: break
-      case .held, .heldDown: isAnyHeld = true
-      }
-    }
-    if isHoldTablePresent && !isAnyHeld && leftover.isEmpty {
-      hold.removeTable()
-      isHoldTablePresent = false
-    }
   }
 }

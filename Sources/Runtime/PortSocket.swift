@@ -46,26 +46,31 @@ struct PortSocket {
   private var head = 0
   private(set) var waiting = 0
 
-  init(ifindex: Int32, number: PortNumber, status: PortStatus, bypassQueueing: Bool) throws(SystemError) {
+  /// Takes over a descriptor of `open`.
+  init(ifindex: Int32, number: PortNumber, status: PortStatus, descriptor: Int32) {
+    self.ifindex = ifindex
+    self.number = number
+    self.status = status
+    self.descriptor = descriptor
+    ring = .allocate(capacity: PortSocket.queueLimit)
+  }
+
+  /// A packet socket on an interface: its descriptor, or -errno. Waits for RTNL.
+  static func open(_ ifindex: Int32, bypass: Bool) -> Int32 {
     var options = cs_packet_options()
     options.ethertype = channelEtherType
     options.priority = 7  // TC_PRIO_CONTROL
     options.buffer_bytes = 4 << 20
-    options.bypass_qdisc = bypassQueueing ? 1 : 0
+    options.bypass_qdisc = bypass ? 1 : 0
     options.groups = (MACAddress.nearestBridge.value, MACAddress.wideDiscovery.value)
-    descriptor = try SystemError.check(
-      cs_packet_open(ifindex, &options), "open a packet socket on \(status.name)")
-    self.ifindex = ifindex
-    self.number = number
-    self.status = status
-    ring = .allocate(capacity: PortSocket.queueLimit)
+    return cs_packet_open(ifindex, &options)
   }
 
-  /// Gives back what waits and closes the socket; the value is not used afterwards.
-  mutating func close(returningTo pool: PacketPool) {
+  /// Gives back what waits; the value is not used afterwards. The descriptor is the caller's to have closed, which takes
+  /// the kernel 4 to 16 ms a socket.
+  mutating func end(returningTo pool: PacketPool) {
     dropAll(returningTo: pool)
     ring.deallocate()
-    cs_close(descriptor)
   }
 
   /// Puts the Ethernet header before the frame and the frame into the ring. False, and the frame is the caller's, when

@@ -1,44 +1,90 @@
-// Writes what the node wants kept. A medium that refuses is tried again: the node goes on with what it has in memory,
-// and neither a flash that is full for a while nor one that fails may end the channel.
+// Has written what the node wants kept: one write at a time, beside the loop, the newest contents next. A medium that
+// refuses is tried again: the node goes on with what it has in memory, and neither a flash that is full for a while, nor
+// one that fails, nor one that does not answer may end the channel.
 
 import Core
 
 struct StoreWriter {
   static let pauseSeconds = 10
+  /// A write that takes longer has failed for those who wait for it.
+  static let patience = Duration.seconds(8)
 
-  /// Nil when it is on the medium, otherwise why not.
-  private let write: ([UInt8]) -> String?
-  /// The newest contents, while they are in memory only.
+  /// The newest contents that are not known to be on the medium.
   private var unwritten: [UInt8]?
+  /// A write is under way.
+  private(set) var isWriting = false
+  /// Newer contents came while it was.
+  private var hasNewer = false
+  /// It has been under way for longer than `patience`.
+  private var isOverdue = false
   /// Why the last write failed; nil when it did not.
   private(set) var fault: String?
   private(set) var nextDeadline: Instant?
-  /// Writes that were tried, and those that failed.
+  /// Contents taken; writes that were tried, and those that failed.
+  private(set) var taken: UInt64 = 0
   private(set) var tried: UInt64 = 0
   private(set) var failed: UInt64 = 0
 
-  init(_ write: @escaping ([UInt8]) -> String?) { self.write = write }
+  /// Everything taken so far was written, or was tried and has failed: who waits for the store need wait no longer.
+  var isSettled: Bool { !isWriting || isOverdue }
 
-  mutating func take(_ contents: [UInt8], at now: Instant, _ log: EventLog) {
+  /// What to write now; nil when it is written later.
+  mutating func take(_ contents: [UInt8], at now: Instant) -> [UInt8]? {
+    taken &+= 1
+    unwritten = contents
+    if isWriting {
+      hasNewer = true
+      return nil
+    }
+    return begin(at: now)
+  }
+
+  private mutating func begin(at now: Instant) -> [UInt8]? {
     tried &+= 1
-    let before = fault
-    fault = write(contents)
-    if let fault {
-      failed &+= 1
-      unwritten = contents
-      nextDeadline = now + .seconds(Int64(StoreWriter.pauseSeconds))
-      if before == nil {
-        log.record(
-          .error, "the store was not written, and is tried again every \(StoreWriter.pauseSeconds) s: \(fault)")
-      }
-    } else {
+    isWriting = true
+    isOverdue = false
+    hasNewer = false
+    nextDeadline = now + StoreWriter.patience
+    return unwritten
+  }
+
+  /// The write under way has ended: why it failed, or nil. What to write now.
+  mutating func ended(_ why: String?, at now: Instant, _ log: EventLog) -> [UInt8]? {
+    isWriting = false
+    isOverdue = false
+    note(why, log)
+    if hasNewer { return begin(at: now) }
+    if why == nil {
       unwritten = nil
       nextDeadline = nil
-      if before != nil { log.record(.notice, "the store is written again") }
+    } else {
+      nextDeadline = now + .seconds(Int64(StoreWriter.pauseSeconds))
+    }
+    return nil
+  }
+
+  private mutating func note(_ why: String?, _ log: EventLog) {
+    let before = fault
+    fault = why
+    if let why {
+      failed &+= 1
+      if before == nil {
+        log.record(.error, "the store was not written, and is tried again every \(StoreWriter.pauseSeconds) s: \(why)")
+      }
+    } else if before != nil {
+      log.record(.notice, "the store is written again")
     }
   }
 
-  mutating func timeout(at now: Instant, _ log: EventLog) {
-    if let contents = unwritten { take(contents, at: now, log) }
+  /// At `nextDeadline`: what to write now.
+  mutating func timeout(at now: Instant, _ log: EventLog) -> [UInt8]? {
+    if !isWriting { return unwritten == nil ? nil : begin(at: now) }
+    isOverdue = true
+    nextDeadline = nil
+    note("the medium has not answered for \(StoreWriter.patience.milliseconds / 1000) s", log)
+    return nil
   }
+
+  /// The process ends: what is not known to be on the medium, unless it is being written.
+  func last() -> [UInt8]? { isWriting && !hasNewer ? nil : unwritten }
 }

@@ -108,8 +108,7 @@ public final class TunnelTable {
     if place < end {
       number = places[place].number
     } else {
-      guard let fresh = ports.takeNumber(forTunnel: place) else { return nil }
-      number = fresh
+      number = ports.takeNumber(forTunnel: place)
     }
     let name = configured == nil ? "tunnel-in\(place - base + 1)" : "tunnel\(place + 1)"
     var fresh = TunnelPlace(number: number, name: name, configured: configured, address: address, cost: cost)

@@ -96,8 +96,8 @@ public struct ControlStream {
     return oldest &- mark < 1 << 31
   }
 
-  /// What is due now; nil when nothing is.
-  public mutating func nextSend(at now: Instant) -> ControlStreamSend? {
+  /// What is due now; nil when nothing is. Messages wait while only acknowledgements may be sent.
+  public mutating func nextSend(at now: Instant, onlyAcknowledging: Bool = false) -> ControlStreamSend? {
     if acknowledgementIsDue {
       acknowledgementIsDue = false
       unacknowledged = 0
@@ -105,7 +105,7 @@ public struct ControlStream {
       for chunk in early { bitmap |= 1 << (chunk.number &- expected &- 1) }
       return .acknowledgement(next: expected, bitmap: bitmap)
     }
-    if hasGivenUp { return nil }
+    if hasGivenUp || onlyAcknowledging { return nil }
     for i in underWay.indices where !underWay[i].acknowledged && underWay[i].due <= now { return sendAgain(i, now) }
     if underWay.count < ControlStream.window, let chunk = waiting.popFirst() {
       underWay.append(chunk)

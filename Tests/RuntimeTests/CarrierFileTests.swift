@@ -43,6 +43,14 @@ private func inNamespaceWithSys(_ body: @escaping @Sendable () -> Void) {
 }
 
 @Suite(.serialized, .enabled(if: geteuid() == 0, "namespaces need root")) struct CarrierFileTests {
+  private func carryOut(_ monitor: inout PortMonitor) {
+    while let order = monitor.nextOrder() {
+      var reports: [PortReport] = []
+      monitor.keeper.carryOut(order) { reports.append($0) }
+      for report in reports { _ = monitor.take(report, at: timeNow()) }
+    }
+  }
+
   /// Follows the port as the loop does; how long until it is up, or down.
   private func wait(_ monitor: inout PortMonitor, until isUp: Bool, _ limit: Duration = .seconds(3)) -> Duration? {
     let start = timeNow()
@@ -66,7 +74,8 @@ private func inNamespaceWithSys(_ body: @escaping @Sendable () -> Void) {
         }
         var monitor = try PortMonitor(
           policy: PortPolicy(named: [Array("tp0".utf8)], keepDown: [], bearerName: Array("mm0".utf8)))
-        _ = monitor.start()
+        monitor.start()
+        carryOut(&monitor)
         _ = wait(&monitor, until: true, .seconds(2))
         var worst = Duration.zero
         for _ in 0..<8 {
@@ -81,8 +90,47 @@ private func inNamespaceWithSys(_ body: @escaping @Sendable () -> Void) {
         // 5 ms asked for; the machine may be busy. Netlink alone takes up to a second.
         #expect(worst < .milliseconds(200), "\(worst.nanoseconds / 1000) us")
         monitor.shutdown()
+        carryOut(&monitor)
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
+  }
+
+  @Test func `carrier is told by its count where the kernel has one, and by the old file where it has none`() {
+    inNamespaceWithSys {
+      guard let tap = Tap("tp0") else {
+        Issue.record("no tap device")
+        return
+      }
+      guard var link = CarrierFileTests.link("tp0"), let told = link.carrier else {
+        Issue.record("the kernel tells no count of carrier changes")
+        return
+      }
+      #expect(told.isThere && link.isUp)
+      guard var counting = CarrierFile(of: link), var plain = CarrierFile(of: link, isCounting: false) else {
+        Issue.record("no file")
+        return
+      }
+      for isThere in [true, false, false, true, false] {
+        tap.setCarrier(isThere)
+        #expect(counting.hasCarrier() == isThere)
+        #expect(plain.hasCarrier() == isThere)
+      }
+      // The message from the beginning is older than what was read.
+      counting.heard(&link)
+      #expect(!link.isUp)
+      // Down, carrier is not to be read in the old file; its count goes on.
+      #expect(shell("ip link set tp0 down") == 0)
+      #expect(plain.hasCarrier() == nil)
+      counting.close()
+      plain.close()
+    }
+  }
+
+  private static func link(_ name: String) -> LinkRecord? {
+    do throws(SystemError) {
+      return try NetlinkSocket(NetlinkSocket.route, nonblocking: false, action: "open netlink")
+        .link(Int32(bitPattern: if_nametoindex(name)))
+    } catch { return nil }
   }
 
   @Test func `ports that the kernel tells of at once have no file, nor has one whose name is another namespace's`() {
@@ -102,6 +150,43 @@ private func inNamespaceWithSys(_ body: @escaping @Sendable () -> Void) {
   }
 
   private func index(of name: String) -> Int32 { Int32(bitPattern: if_nametoindex(name)) }
+}
+
+struct CarrierCountTests {
+  @Test func `an odd difference to what the last message told is the other state, also where the count wraps`() {
+    var count = CarrierCount(isThere: true, changes: .max - 1)
+    #expect(count.read(.max - 1) == true)
+    #expect(count.read(.max) == false)
+    #expect(count.read(0) == true)
+    #expect(count.read(3) == false)
+  }
+
+  @Test func `a message that is older than what the file told changes nothing, and a newer one does`() {
+    var count = CarrierCount(isThere: true, changes: 4)
+    #expect(count.read(5) == false)
+    #expect(count.heard(isThere: true, changes: 4) == false)
+    #expect(count.read(5) == false)
+    #expect(count.heard(isThere: true, changes: 8) == true)
+    #expect(count.read(9) == false)
+  }
+
+  @Test func `carrier and count that do not belong together count only when two messages agree`() {
+    var count = CarrierCount(isThere: true, changes: 4)
+    // Carrier was lost between the two.
+    #expect(count.heard(isThere: true, changes: 5) == true)
+    #expect(count.read(5) == nil)
+    #expect(count.heard(isThere: false, changes: 5) == false)
+    #expect(count.read(6) == nil)
+    #expect(count.heard(isThere: true, changes: 6) == true)
+    #expect(count.read(7) == false)
+  }
+
+  @Test func `the file's number has a sign beyond 2^31, and may be cut off`() {
+    #expect(CarrierFile.number(Array("7\n".utf8)[...]) == 7)
+    #expect(CarrierFile.number(Array("-1\n".utf8)[...]) == .max)
+    #expect(CarrierFile.number(Array("-2147483648\n".utf8)[...]) == 1 << 31)
+    #expect(CarrierFile.number(Array("\n".utf8)[...]) == nil)
+  }
 }
 
 extension LinkRecord {

@@ -16,7 +16,7 @@ private func inDirectory(_ body: ([UInt8]) throws -> Void) throws {
 private func words(_ text: String) -> [[UInt8]] { text.split(separator: " ").map { Array($0.utf8) } }
 
 /// A client whose calls do not wait, so that loop and client take turns on one thread.
-private final class RawClient {
+final class RawClient {
   let descriptor: Int32
   init(_ directory: [UInt8]) {
     descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)

@@ -21,8 +21,14 @@ private final class Rig {
       $0[1] = 0x11
       $0[15] = 1
     }
-    device.configure(
+    device.guardian.configure(
       BearerAddresses(ipv4: 0x0a01_0001, ipv4PrefixLength: 16, ipv6: six, ipv6PrefixLength: 64), at: timeNow())
+    device.view = device.guardian.view
+  }
+
+  func shutdown() {
+    device.guardian.shutdown()
+    device.guardian.close()
   }
 
   /// Until `isDone` holds, at most `limit`; the milliseconds it took, or nil.
@@ -30,23 +36,23 @@ private final class Rig {
     let start = timeNow()
     var room = [UInt8](repeating: 0, count: 65_546)
     while timeNow() - start < limit {
-      var waiting = pollfd(fd: device.fileDescriptor, events: Int16(POLLIN), revents: 0)
+      var waiting = pollfd(fd: device.descriptor, events: Int16(POLLIN), revents: 0)
       poll(&waiting, 1, 5)
       for _ in 0..<64 {
         let n = room.withUnsafeMutableBytes { device.read(into: $0) }
         if n <= 0 { break }
-        _ = room.withUnsafeMutableBytes {
-          device.observed(fromKernel: UnsafeMutableRawBufferPointer(rebasing: $0[0..<n]))
-        }
+        let probe = room.withUnsafeMutableBytes { device.probe(in: UnsafeMutableRawBufferPointer(rebasing: $0[0..<n])) }
+        if let probe { device.guardian.observed(probe.bytes, path: probe.path) }
       }
-      if let due = device.nextDeadline, due <= timeNow() { device.timeout(at: timeNow()) }
-      while let (_, text) = device.nextNote() { notes.append(text) }
+      if let due = device.guardian.nextDeadline, due <= timeNow() { device.guardian.timeout(at: timeNow()) }
+      while let (_, text) = device.guardian.nextNote() { notes.append(text) }
+      device.view = device.guardian.view
       if isDone(self) { return (timeNow() - start).milliseconds }
     }
     return nil
   }
 
-  var isHealthy: Bool { !device.statusJSON.contains("false,\"v") && device.statusJSON.contains("\"v6out\":true") }
+  var isHealthy: Bool { !device.view.status.contains("false,\"v") && device.view.status.contains("\"v6out\":true") }
   func hasNote(_ text: String) -> Bool { notes.contains { $0.contains(text) } }
   /// A second and a half of quiet running: at least one whole round of everything after the last change.
   func settle() { _ = run(.milliseconds(1500)) { _ in false } }
@@ -66,9 +72,9 @@ private final class Rig {
         let took = rig.run(.seconds(3)) { $0.hasNote(note) }
         #expect(took != nil, "noted: \(note); notes were \(rig.notes)")
         rig.settle()
-        #expect(rig.isHealthy, "\(rig.device.statusJSON)")
+        #expect(rig.isHealthy, "\(rig.device.view.status)")
         #expect(shell(check) == 0, "\(check)")
-        rig.device.shutdown()
+        rig.shutdown()
         #expect(shell("! ip rule | grep -q 19529 && ! ip -6 rule | grep -q 19529") == 0, "rules are undone")
         #expect(shell("test $(ip rule | grep -c 'lookup local') = 1") == 0, "the local table is asked once")
         #expect(shell("! nft list ruleset | grep -q lifeline") == 0, "filter rules are undone")
@@ -99,8 +105,8 @@ private final class Rig {
         rig.settle()
         #expect(rig.isHealthy)
         #expect(shell("ip addr show mm0 | grep -q 10.1.0.1/16") == 0)
-        #expect(rig.device.statusJSON.contains("\"repairs\":1,"), "\(rig.device.statusJSON)")
-        rig.device.shutdown()
+        #expect(rig.device.view.status.contains("\"repairs\":1,"), "\(rig.device.view.status)")
+        rig.shutdown()
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
   }
@@ -120,11 +126,11 @@ private final class Rig {
         #expect(rig.notes.filter { $0.contains(text) }.count == 1, "\(rig.notes)")
         #expect(shell("ip -d link show mm0 | grep -q veth") == 0)
         let isThere = shell("ip link show mmx 2>/dev/null | grep -q UP") == 0
-        #expect(rig.isHealthy == isThere && rig.device.isUp == isThere, "\(rig.device.statusJSON)")
+        #expect(rig.isHealthy == isThere && rig.device.view.isUp == isThere, "\(rig.device.view.status)")
         shell("ip link del mm0")
         #expect(rig.run(.seconds(2)) { _ in shell("ip addr show mm0 2>/dev/null | grep -q 10.1.0.1/16") == 0 } != nil)
-        #expect(rig.run(.seconds(1)) { $0.isHealthy } != nil, "\(rig.device.statusJSON)")
-        rig.device.shutdown()
+        #expect(rig.run(.seconds(1)) { $0.isHealthy } != nil, "\(rig.device.view.status)")
+        rig.shutdown()
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
   }
@@ -159,7 +165,7 @@ private final class Rig {
         #expect(rig.run(.seconds(3)) { $0.hasNote("10.1.0.0/16 was missing; put back") } != nil, "\(rig.notes)")
         rig.settle()
         #expect(rig.isHealthy && !rig.hasNote("failed"), "\(rig.notes)")
-        rig.device.shutdown()
+        rig.shutdown()
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
   }
@@ -245,7 +251,7 @@ private final class Rig {
         for list in [none, "/proc/no-such-file"] {
           #expect(guardian.suspects(list4: list, list6: list).contains("nftables are in order"))
         }
-        rig.device.shutdown()
+        rig.shutdown()
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
   }
@@ -258,7 +264,7 @@ private final class Rig {
         shell("ip link set mm0 down")
         #expect(rig.run(.seconds(3)) { $0.hasNote("set down; left as it is") } != nil)
         #expect(shell("ip link show mm0 | grep -q 'state DOWN'") == 0)
-        rig.device.shutdown()
+        rig.shutdown()
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
   }

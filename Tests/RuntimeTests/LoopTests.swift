@@ -137,7 +137,7 @@ struct LoopTests {
     }
   }
 
-  @Test func `a port that vanishes is reported, gives back what waits, and its number is not used again`() throws {
+  @Test func `a port that vanishes is reported, gives back what waits, and its number is not the next one`() throws {
     try inNamespace([("a0", "b0"), ("c0", "d0")]) {
       var a = try relayLoop(["a0", "c0"])
       let before = a.node.ports

@@ -54,7 +54,8 @@ func ip(_ command: String) throws {
 }
 
 func relayLoop(
-  _ names: [String], options: LoopOptions = LoopOptions(), slabs: Int = 768, tunnels: TunnelConfiguration? = nil
+  _ names: [String], options: LoopOptions = LoopOptions(), slabs: Int = 768, tunnels: TunnelConfiguration? = nil,
+  persist: @escaping ([UInt8]) -> String? = { _ in nil }
 ) throws -> Loop<Relay> {
   let pool = PacketPool(slabSize: 12288, slabCount: slabs)
   let monitor = try PortMonitor(
@@ -62,7 +63,7 @@ func relayLoop(
   var loop = Loop(
     node: Relay(pool: pool), pool: pool, monitor: monitor, bearer: nil,
     tunnels: tunnels.map { TunnelTable($0, pool: pool) }, log: EventLog(level: .debug, writes: false), options: options,
-    persist: { _ in nil })
+    persist: persist)
   try loop.start()
   return loop
 }

@@ -15,7 +15,22 @@ private final class Watch {
     monitor = try PortMonitor(
       policy: PortPolicy(
         named: named.map { Array($0.utf8) }, keepDown: keepDown.map { Array($0.utf8) }, bearerName: Array("mm0".utf8)))
-    take(monitor.start())
+    monitor.start()
+    carryOut()
+  }
+
+  /// As the housekeeping does it.
+  func carryOut() {
+    while let order = monitor.nextOrder() {
+      var reports: [PortReport] = []
+      monitor.keeper.carryOut(order) { reports.append($0) }
+      for report in reports { take(monitor.take(report, at: timeNow())) }
+    }
+  }
+
+  func finish() {
+    monitor.shutdown()
+    carryOut()
   }
 
   func take(_ changes: [PortChange]) {
@@ -37,6 +52,7 @@ private final class Watch {
       var waiting = pollfd(fd: monitor.fileDescriptor, events: Int16(POLLIN), revents: 0)
       poll(&waiting, 1, 10)
       take(monitor.refresh(at: timeNow()))
+      carryOut()
     }
     return false
   }
@@ -51,7 +67,7 @@ private final class Watch {
         #expect(shell(before) == 0)
         let watch = try Watch(named: named, keepDown: keepDown)
         body(watch)
-        watch.monitor.shutdown()
+        watch.finish()
       } catch { Issue.record("\(error.action): errno \(error.code)") }
     }
   }
@@ -124,7 +140,7 @@ private final class Watch {
         #expect(!watch.said.contains { $0.contains("port pk was") }, "keep-down is kept down")
         shell("nft flush ruleset")
         #expect(watch.hears("removed; put back", within: .milliseconds(1500)))
-        watch.monitor.shutdown()
+        watch.finish()
         #expect(shell("ip link show pa | grep -q 'state DOWN'") == 0)
         #expect(shell("! nft list tables | grep -q lifeline") == 0)
         #expect(shell("grep -q 0 /proc/sys/net/ipv6/conf/pa/disable_ipv6") == 0)

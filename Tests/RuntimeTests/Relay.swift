@@ -16,6 +16,9 @@ struct Relay: Personality, ~Copyable {
   var vanished = 0
   var timeouts = 0
   var lateness: [Duration] = []
+  /// Of these, before the last change of a port was told.
+  var latenessAtChange = 0
+  var storesSettled = 0
   var deadline: Instant?
   var outputs = BoundedQueue<NodeOutput>(limit: 4096)
   /// Frames are kept instead of sent on.
@@ -31,6 +34,7 @@ struct Relay: Personality, ~Copyable {
   mutating func portChanged(_ port: PortNumber, _ status: PortStatus, at now: Instant) {
     if !ports.contains(port) { ports.append(port) }
     statuses[port] = status
+    latenessAtChange = lateness.count
     outputs.append(.event(.info, "port \(status.name) is there"))
   }
 
@@ -78,6 +82,7 @@ struct Relay: Personality, ~Copyable {
     deadline = nil
   }
 
+  mutating func storeIsSettled(at now: Instant) { storesSettled += 1 }
   mutating func nextOutput() -> NodeOutput? { outputs.popFirst() }
   var nextDeadline: Instant? { deadline }
   mutating func loopWasLate(by lateness: Duration, at now: Instant) { self.lateness.append(lateness) }
@@ -87,6 +92,10 @@ struct Relay: Personality, ~Copyable {
     if request.words[0].elementsEqual("big".utf8) {
       json.array { json in for i in 0..<100_000 { json.integer(i) } }
       return .document(json.bytes)
+    }
+    if request.words[0].elementsEqual("keep".utf8) {
+      outputs.append(.persist([UInt8](request.words[1])))
+      return .document(Array("{}".utf8))
     }
     if !request.words[0].elementsEqual("status".utf8) { return .failure("unknown command") }
     json.object { json in

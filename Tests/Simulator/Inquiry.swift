@@ -22,6 +22,12 @@ extension World {
     return answer
   }
 
+  /// The flash of a box that kept its node waiting has taken everything.
+  public func storeAnswers(_ number: Int) {
+    nodes[number].keepsStoreWaiting = false
+    enter(nodes[number]) { $0.storeIsSettled(at: nodes[number].own(now)) }
+  }
+
   /// Prints what a node answers.
   func tell(_ number: Int, _ requests: [String]...) {
     for words in requests {

@@ -84,6 +84,8 @@ public final class SimulatedNode {
   public internal(set) var framesReceived = 0
   public internal(set) var onionFramesSent = 0
   public internal(set) var persistCount = 0
+  /// Its flash takes for ever: see `World.storeAnswers`.
+  public var keepsStoreWaiting = false
   public internal(set) var log: [(time: Instant, level: LogLevel, text: String)] = []
 
   public var isRunning: Bool { running != nil }

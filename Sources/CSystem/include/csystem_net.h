@@ -17,8 +17,11 @@ int64_t cs_netlink_receive(int32_t fd, void *bytes, size_t count);
 /// A new TUN device (10-byte virtio header, nonblocking, offloads on). -EEXIST when the name is taken.
 /// `step` says what failed: 0 opening /dev/net/tun, 1 creating the device, 2 setting header size or offloads.
 int32_t cs_tun_open(const char *name, int32_t *step);
-/// Makes the device again on a descriptor whose device was deleted.
-int32_t cs_tun_attach(int32_t fd, const char *name, int32_t *step);
+/// Lets go of the device behind a descriptor, whose number stays: reading it gives -EAGAIN until `cs_tun_replace`.
+/// 0 or -errno.
+int32_t cs_tun_detach(int32_t fd);
+/// Puts the device behind `fresh` behind the number `fd`, in one step; `fresh` is closed. 0 or -errno.
+int32_t cs_tun_replace(int32_t fd, int32_t fresh);
 int64_t cs_tun_read(int32_t fd, void *bytes, size_t count);
 int64_t cs_tun_write(int32_t fd, const void *bytes, size_t count);
 
