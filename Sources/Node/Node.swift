@@ -424,6 +424,7 @@ extension Node {
       // A change of the store is not dropped: when the outputs are full it is written at the next event.
       persistIsDue = !outputs.append(.persist(try contents.encode()))
     } catch {
+      isPromising = false
       report(.error, "the store cannot hold the change: \(error.description)")
     }
   }

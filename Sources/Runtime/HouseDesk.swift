@@ -51,7 +51,8 @@ struct HouseDesk: ~Copyable {
     return report
   }
 
-  func nextDeadline(at now: Instant) -> Instant? { backlog.isEmpty ? nil : now + HouseDesk.retryAfter }
+  /// Orders wait for room in the mailbox.
+  var isFull: Bool { !backlog.isEmpty }
 
   func wait(atMost limit: Duration) { reports.wait(atMost: limit) }
 }

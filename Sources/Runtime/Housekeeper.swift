@@ -47,8 +47,8 @@ enum HouseReport {
 
 /// Made and used by the loop until the thread starts; from then on the thread's alone.
 final class Housekeeper {
-  /// 9 KiB are in use at most, in the audit; the pages beyond are never touched.
-  static let stackSize = 256 << 10
+  /// A node that had audited, written its store and lost a port had touched 16 KiB of it.
+  static let stackSize = 128 << 10
   /// A report that finds the mailbox full is tried again.
   private static let patience = Duration.milliseconds(10)
   /// Whoever was away for so long cannot tell whether the bearer's answers came in time.

@@ -157,7 +157,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       monitorIsReadable = false
       apply(monitor.refresh(at: Process.now))
     }
-    if hasReports || !house.isRunning {
+    if hasReports || house.isFull {
       hasReports = false
       house.clear()
       takeReports()
@@ -180,7 +180,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
 
   private mutating func nextDeadline() -> Instant? {
     var next = earlier(node.nextDeadline, monitor.nextDeadline)
-    next = earlier(next, house.nextDeadline(at: Process.now))
+    if house.isFull { next = earlier(next, Process.now + HouseDesk.retryAfter) }
     next = earlier(next, control?.nextDeadline ?? nil)
     next = earlier(next, store.nextDeadline)
     next = earlier(next, tunnels?.nextTick)
