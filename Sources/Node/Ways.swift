@@ -149,7 +149,9 @@ struct Ways {
       }
       let isDoubtful = way.isInDoubt(at: now)
       if isDoubtful { nextChoice = min(nextChoice, way.doubtEnds) }
-      standings.append(!isUp(way.egress) ? 3 : isDoubtful ? 2 : 0)
+      // What a hop has called broken may be gone round or mended; what probes are lost on goes on losing.
+      let isSilent = way.isTakenForSilent(at: now)
+      standings.append(!isUp(way.egress) ? 3 : isSilent ? 2 : isDoubtful ? 1 : 0)
     }
     main = nil
     first = nil
@@ -161,8 +163,8 @@ struct Ways {
     if pair.count == 2 {
       first = places[pair[0]]
       second = places[pair[1]]
-    } else if best == 0 {
-      // One in doubt rather than none: the first may be the next to break.
+    } else if best <= 2 {
+      // One in doubt rather than none: the first may be the next to break. And where all are in doubt, two rather than one.
       let others = standings.indices.filter { $0 != chosen && standings[$0] <= 2 }
       if let other = others.min(by: { (standings[$0], $0) < (standings[$1], $1) }) { second = places[other] }
     }

@@ -209,6 +209,20 @@ import Wire
     }
   }
 
+  @Test func `where all ways are in doubt the one that loses frames is the last, and what is protected goes by two`()
+    throws
+  {
+    try twoWays(98) { node, channel, main, _, now in
+      main.doubtEnds = now + .seconds(60)
+      main.probing.silenceEnds = main.doubtEnds
+      for case let other? in channel.ways.places where other !== main { other.doubtEnds = now + .seconds(2) }
+      node.chooseWays(channel, at: now)
+      let ways = channel.ways
+      #expect(ways.main !== main && ways.main != nil)
+      #expect(ways.first === ways.main && ways.second != nil && ways.second !== ways.first)
+    }
+  }
+
   @Test func `a hint that is to be looked into once more is being looked into`() {
     var searches = FaultSearches()
     searches.waiting.append(
