@@ -59,6 +59,7 @@ binary:
 size: binary
 	@bytes=$$(wc -c <$(OUTPUT)/lifeline); if [ $$bytes -gt $(SIZE_BUDGET) ]; then \
 	  echo "$(OUTPUT)/lifeline: $$bytes bytes, over the budget of $(SIZE_BUDGET)" >&2; exit 1; fi; \
+	  board/first-use $(OUTPUT)/lifeline.debug "$(dir $(OBJCOPY))llvm-nm" && \
 	  echo "$(OUTPUT)/lifeline: $$bytes of $(SIZE_BUDGET) bytes"
 
 self-test: binary

@@ -87,6 +87,13 @@ int64_t cs_packet_drops(int32_t fd) {
   return statistics.tp_drops;
 }
 
+int32_t cs_packet_interface(int32_t fd) {
+  struct sockaddr_ll address;
+  socklen_t length = sizeof address;
+  if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) return -errno;
+  return address.sll_ifindex;
+}
+
 cs_batch *cs_batch_create(void) {
   cs_batch *batch = calloc(1, sizeof *batch);
   if (!batch) abort();

@@ -176,9 +176,11 @@ struct ControlServer: ~Copyable {
 
   // MARK: Answers
 
+  func isConnected(_ client: ClientName) -> Bool { clients[client.place]?.serial == client.serial }
+
   mutating func reply(_ client: ClientName, _ answer: ControlAnswer, at now: Instant) {
     let place = client.place
-    guard clients[place]?.serial == client.serial else { return }
+    guard isConnected(client) else { return }
     clients[place]?.isAwaiting = false
     switch answer {
     case .document(let bytes): send(place, ControlProtocol.answer(.document, bytes), at: now)

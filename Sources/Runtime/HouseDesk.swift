@@ -13,8 +13,8 @@ struct HouseDesk: ~Copyable {
   private let orders = Mailbox<HouseOrder>()
   private let reports = Mailbox<HouseReport>()
   private var housekeeper: Housekeeper?
-  /// In order; there are no more than ports come and go while the thread stands still in the kernel, and while it does
-  /// because of RTNL none can.
+  /// In order. While there are any, ports neither come nor go (`PortMonitor.isHeldUp`), no packets are taken, and of the
+  /// bearer's addresses only the last matter: so there are at most those of one change of all ports, about 2,000.
   private var backlog: [HouseOrder] = []
   private(set) var hasFinished = false
 
@@ -27,6 +27,8 @@ struct HouseDesk: ~Copyable {
 
   /// From here on orders are carried out beside the loop.
   mutating func start() throws(SystemError) {
+    // What hashing is seeded with is made at first use, which must not come in both threads at once (board/first-use).
+    _ = Hasher().finalize()
     try housekeeper?.startThread()
     housekeeper = nil
   }
@@ -36,6 +38,9 @@ struct HouseDesk: ~Copyable {
   mutating func post(_ order: HouseOrder) {
     if let housekeeper { return housekeeper.carryOut(order) }
     if backlog.isEmpty && orders.post(order) { return }
+    if case .configureBearer = order {
+      backlog.removeAll { if case .configureBearer = $0 { true } else { false } }
+    }
     backlog.append(order)
   }
 

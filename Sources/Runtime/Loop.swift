@@ -1,8 +1,8 @@
 // The event loop that runs a node: one epoll over the ports' packet sockets, the bearer, the port monitor, the control
 // socket, the housekeeping's reports and the signals. What may wait for the kernel or a medium is the housekeeping's
-// (Housekeeper.swift): nothing here takes longer than the packets it handles. One turn waits, drains the sockets in batches, and only then judges deadlines, so that a busy
-// loop does not take its own lateness for a neighbour's silence. Work in one turn is bounded; what is left waits for
-// the next, which then does not sleep.
+// (Housekeeper.swift): nothing here takes longer than the packets it handles. One turn waits, drains the sockets in
+// batches, and only then judges deadlines, so that a busy loop does not take its own lateness for a neighbour's silence.
+// Work in one turn is bounded; what is left waits for the next, which then does not sleep.
 
 import CSystem
 import Core
@@ -48,7 +48,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   var bearerWatched: UInt32 = 0
   private var monitorIsReadable = false
   private var hasReports = false
-  /// Answers on the control socket that wait for the store.
+  /// Answers on the control socket that wait for the store, at most one of each client that is connected.
   var waitingAnswers: [WaitingAnswer] = []
   /// When ports that try later are tried again.
   private var retryAt: Instant?
@@ -152,6 +152,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
   public mutating func turn(waitingAtMost limit: Duration? = nil) -> Bool {
     wait(atMost: limit)
     excuseLateness()
+    monitor.isHeldUp = house.isFull
     // Before the frames: after a carrier's loss and return those that came since must not count as heard before it.
     if monitorIsReadable || monitor.isLookDue(at: wokeAt) || (monitor.nextDeadline ?? .never) <= wokeAt {
       monitorIsReadable = false
@@ -443,6 +444,7 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
       control?.reply(arrival.client, answer, at: now)
     } else {
       // What is done, by this request or before, may be told when it is on the medium.
+      waitingAnswers.removeAll { !(control?.isConnected($0.client) ?? false) }
       waitingAnswers.append(WaitingAnswer(client: arrival.client, answer: answer, isWritten: isWritten))
       if store.isSettled { storeIsSettled(at: now) }
     }

@@ -17,7 +17,9 @@ extension Loop where Node: ~Copyable {
       switch report {
       case .socketOpened(let ticket, let descriptor): socketOpened(ticket, descriptor, at: now)
       case .storeWritten(let fault): storeWritten(fault, at: now)
-      case .port(let report): apply(monitor.take(report, at: now))
+      case .port(let report):
+        apply(monitor.take(report, at: now))
+        if case .links = report { renewSockets(at: now) }
       case .bearer(let view): take(view)
       case .note(let level, let text): log.record(level, text)
       case .finished: return
@@ -95,6 +97,17 @@ extension Loop where Node: ~Copyable {
     ports.remove(slot, returningTo: pool)
     close(descriptor)
     node.portVanished(number, at: now)
+  }
+
+  /// Devices that went and came again while notifications were lost: the kernel has unbound their sockets for good.
+  private mutating func renewSockets(at now: Instant) {
+    for slot in 0..<ports.end where ports.isUsed(slot) && !ports.sockets[slot].isBound {
+      let (ifindex, status) = (ports.sockets[slot].ifindex, ports.sockets[slot].status)
+      portGone(ifindex, at: now)
+      portPresent(ifindex, status, at: now)
+    }
+    drain(at: now)
+    flush()
   }
 
   /// A packet socket that is not used any more.

@@ -48,6 +48,8 @@ public struct PortMonitor: ~Copyable {
     var carrier: CarrierFile?
     /// The file said that there is none, and netlink has said nothing newer since.
     var isDownByFile = false
+    /// The device went: what has its index now is another, or the same come back, and no socket of before works.
+    var wasTakenAway = false
   }
 
   let policy: PortPolicy
@@ -64,7 +66,10 @@ public struct PortMonitor: ~Copyable {
   var leftover: [Int32] = []
   var nextHoldCheck: Instant?
   private var mustResynchronise = false
-  /// The links are being read; messages and links taken away since that was ordered.
+  /// After the kernel refused to tell.
+  private var resynchroniseAt = Instant.zero
+  private var refusalNoted = false
+  /// The links are being read; messages, and links taken away (at most `linkLimit`), since that was ordered.
   private var isReading = false
   private var readingSince: UInt32 = 0
   private var goneSince: [Int32] = []
@@ -74,6 +79,9 @@ public struct PortMonitor: ~Copyable {
   var lastTicket: UInt32 = 0
   /// Links have changed since `reconcile`.
   private var isStale = false
+  /// Orders wait for room: ports neither come nor go until they do not, so that there are never more orders than what
+  /// is done to `PortChoice.limit` ports twice over. How the ports are is followed.
+  var isHeldUp = false
   var isHoldTablePresent = false
   /// Ports with a carrier file.
   private var carrierFiles = 0
@@ -110,7 +118,7 @@ public struct PortMonitor: ~Copyable {
   mutating func refresh(at now: Instant) -> [PortChange] {
     drain()
     if isStale || mustResynchronise { heldBackUntil = now + CarrierPace.heldBack }
-    if mustResynchronise && !isReading { resynchronise() }
+    if mustResynchronise && !isReading && resynchroniseAt <= now { resynchronise() }
     if isStale { reconcile() }
     if isLookDue(at: now) { lookAtCarriers(at: now) }
     attend(at: now)
@@ -124,7 +132,7 @@ public struct PortMonitor: ~Copyable {
     case .leftovers(let found):
       leftover = found
       isHoldTablePresent = !found.isEmpty
-    case .links(let seen, let refused): takeLinks(seen, refused)
+    case .links(let seen, let refused): takeLinks(seen, refused, at: now)
     case .raised(let index, let ticket, let outcome): raised(index, ticket, outcome, at: now)
     case .putBack(let index, let refused): putBack(index, refused)
     case .holdsChecked: isCheckingHolds = false
@@ -134,7 +142,9 @@ public struct PortMonitor: ~Copyable {
   }
 
   var nextDeadline: Instant? {
-    var deadline = mustResynchronise && !isReading ? Instant.zero : nextHoldCheck
+    var deadline = nextHoldCheck
+    if mustResynchronise && !isReading { deadline = earlier(deadline, resynchroniseAt) }
+    if isStale && !isHeldUp { return .zero }
     if carrierFiles > 0 {
       deadline = earlier(deadline, lastLook + (lastLook < heldBackUntil ? CarrierPace.busy : CarrierPace.idle))
     }
@@ -224,11 +234,16 @@ public struct PortMonitor: ~Copyable {
     case RouteMessage.deleteLink:
       guard let link = LinkRecord(message) else { return }
       links.removeAll { $0.index == link.index }
-      if isReading { goneSince.append(link.index) }
+      if let i = tracked.firstIndex(where: { $0.link.index == link.index }) { tracked[i].wasTakenAway = true }
+      if isReading { noteTakenAway(link.index) }
       isStale = true
     case RouteMessage.newAddress: if let address = AddressRecord(message) { addressGiven(on: address.index) }
     default: break
     }
+  }
+
+  private mutating func noteTakenAway(_ index: Int32) {
+    if goneSince.count < PortMonitor.linkLimit { goneSince.append(index) } else { mustResynchronise = true }
   }
 
   /// A message may be older than what the port's file has told since.
@@ -272,12 +287,19 @@ public struct PortMonitor: ~Copyable {
   }
 
   /// The links as they were read some time ago: where a message has come since, it counts.
-  private mutating func takeLinks(_ seen: [LinkRecord], _ refused: Int32) {
+  private mutating func takeLinks(_ seen: [LinkRecord], _ refused: Int32, at now: Instant) {
     isReading = false
     if refused != 0 {
-      changes.append(.note(.error, "reading the links failed (errno \(refused)); what is known is kept"))
+      mustResynchronise = true
+      resynchroniseAt = now + PortMonitor.retryInterval
+      if !refusalNoted {
+        changes.append(
+          .note(.error, "reading the links failed (errno \(refused)); what is known is kept, and it is tried again"))
+      }
+      refusalNoted = true
       return
     }
+    refusalNoted = false
     let news = links.filter { isNews($0) }
     links = news
     for var link in seen where !goneSince.contains(link.index) && !news.contains(where: { $0.index == link.index }) {
@@ -294,16 +316,23 @@ public struct PortMonitor: ~Copyable {
 
   /// Compares what should be followed with what is, and says the difference.
   private mutating func reconcile() {
-    isStale = false
+    isStale = isHeldUp
     var chosen = PortChoice.choose(links, policy, isWireless: PortMonitor.isWireless)
     leaveOut(&chosen)
+    if isHeldUp {
+      for port in chosen where tracked.contains(where: { $0.link.index == port.link.index && !$0.wasTakenAway }) {
+        follow(port)
+      }
+      return
+    }
     var i = 0
     while i < tracked.count {
-      if chosen.contains(where: { $0.link.index == tracked[i].link.index }) {
+      let wasTakenAway = tracked[i].wasTakenAway
+      if !wasTakenAway && chosen.contains(where: { $0.link.index == tracked[i].link.index }) {
         i += 1
         continue
       }
-      if links.contains(where: { $0.index == tracked[i].link.index }) {
+      if !wasTakenAway && links.contains(where: { $0.index == tracked[i].link.index }) {
         release(i)
       } else {
         order(.forget(tracked[i].link.index))

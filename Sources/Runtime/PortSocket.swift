@@ -66,6 +66,9 @@ struct PortSocket {
     return cs_packet_open(ifindex, &options)
   }
 
+  /// False once the device it was opened on has gone, also when it has come back.
+  var isBound: Bool { cs_packet_interface(descriptor) == ifindex }
+
   /// Gives back what waits; the value is not used afterwards. The descriptor is the caller's to have closed, which takes
   /// the kernel 4 to 16 ms a socket.
   mutating func end(returningTo pool: PacketPool) {

@@ -138,6 +138,64 @@ struct HousekeepingTests {
     }
   }
 
+  @Test(arguments: [false, true])
+  func `a port whose device went and came back under its index is heard again`(unheard: Bool) throws {
+    try inNamespace([("c0", "d0")]) {
+      let made = "link add index 4711 a0 type veth peer name b0"
+      for step in [made, "link set a0 up", "link set b0 up"] { try ip(step) }
+      var loop = try relayLoop(["a0"])
+      loop.turns { $0.node.statuses.values.first?.isUp == true }
+      try ip("link del a0")
+      for step in [made, "link set a0 up", "link set b0 up"] { try ip(step) }
+      // More than the notifications' socket holds: of what comes next nothing is told.
+      if unheard {
+        let count = 8000
+        #expect(
+          system("yes 'link set a0 mtu 1400\nlink set a0 mtu 1300' | head -\(count) | ip -batch -") == 0)
+        try ip("link del a0")
+        for step in [made, "link set a0 up", "link set b0 up"] { try ip(step) }
+      }
+      _ = longestTurn(&loop) { loop in
+        let number = loop.node.ports.first
+        return loop.node.vanished > 0 && number.map { loop.node.statuses[$0]?.isUp } == true
+      }
+      let raw = try RawSender("b0")
+      let before = loop.node.received
+      _ = longestTurn(&loop) { loop in
+        raw.send(etherType: [0x88, 0xb5], [1])
+        return loop.node.received > before
+      }
+      #expect(loop.node.received > before && loop.ports.count == 1)
+      loop.shutdown()
+    }
+  }
+
+  @Test func `clients that ask and leave while the store is written leave nothing behind`() throws {
+    let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try inNamespace([("a0", "b0")]) {
+      var loop = try relayLoop(
+        ["a0"], options: LoopOptions(controlPath: Array("\(directory)/control".utf8)),
+        persist: { _ in
+          usleep(500_000)
+          return nil
+        })
+      let request = ControlProtocol.encode(ControlRequest(words: [Array("keep".utf8), [0x61]], attachment: []))
+      var most = 0
+      for _ in 0..<40 {
+        let client = RawClient(Array(directory.utf8))
+        client.send(request)
+        _ = longestTurn(&loop, .milliseconds(5)) { _ in false }
+        most = max(most, loop.waitingAnswers.count)
+      }
+      #expect(most >= 1 && most <= ControlServer.clientLimit)
+      _ = longestTurn(&loop) { $0.waitingAnswers.isEmpty }
+      #expect(loop.waitingAnswers.isEmpty)
+      loop.shutdown()
+    }
+  }
+
   @Test func `a late loop is excused before it tells of a port, and tells of the port before the frames`() throws {
     try inNamespace([("a0", "b0")]) {
       var loop = try relayLoop(["a0"])

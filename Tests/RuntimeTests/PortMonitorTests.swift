@@ -125,6 +125,54 @@ private final class Watch {
     }
   }
 
+  @Test func `a device that goes and comes back under its index between two looks is another port`() {
+    watching("ip link add index 4711 pa type veth peer name pb && ip link set pa up && ip link set pb up") { watch in
+      #expect(watch.hears("present pa up"))
+      watch.said = []
+      shell("ip link del pa; ip link add index 4711 pa type veth peer name pb; ip link set pa up; ip link set pb up")
+      #expect(watch.hears("present pa up"))
+      #expect(watch.said.first == "gone" && watch.said.filter { $0 == "gone" }.count <= 2)
+    }
+  }
+
+  @Test func `while orders wait for room no port comes or goes, and how they are is followed`() {
+    watching(PortMonitorTests.pair) { watch in
+      #expect(watch.hears("present pa up 1500"))
+      watch.monitor.isHeldUp = true
+      watch.said = []
+      shell("ip link add px type veth peer name py; ip link del px; ip link add px type veth peer name py")
+      shell("ip link set pa mtu 1400; ip link set pb down")
+      #expect(watch.hears("present pa down 1400"))
+      #expect(!watch.hears("px", within: .milliseconds(50)) && !watch.said.contains("gone"))
+      shell("ip link del pa")
+      #expect(!watch.hears("gone", within: .milliseconds(50)))
+      #expect(watch.monitor.nextDeadline ?? .never > timeNow())
+      watch.monitor.isHeldUp = false
+      #expect(watch.monitor.nextDeadline == .zero)
+      #expect(watch.hears("present px") && watch.said.filter { $0 == "gone" }.count == 2)
+    }
+  }
+
+  @Test func `a reading of the links that the kernel refuses is noted once and tried again every second`() {
+    watching(PortMonitorTests.pair) { watch in
+      #expect(watch.hears("present pa up"))
+      let start = timeNow()
+      for attempt in 0..<3 {
+        let now = start + .seconds(Int64(attempt))
+        watch.take(watch.monitor.take(.links([], refused: 16), at: now))
+        #expect(watch.monitor.nextDeadline ?? .never <= now + .seconds(1))
+        watch.take(watch.monitor.refresh(at: now + .milliseconds(999)))
+        #expect(watch.monitor.nextOrder() == nil)
+        watch.take(watch.monitor.refresh(at: now + .seconds(1)))
+        var isTriedAgain = false
+        if case .readLinks = watch.monitor.nextOrder() { isTriedAgain = true }
+        #expect(isTriedAgain)
+      }
+      #expect(watch.said.filter { $0.contains("reading the links failed (errno 16)") }.count == 1)
+      #expect(!watch.said.contains("gone"))
+    }
+  }
+
   @Test func `a port left down for 3 s is raised for the channel only, and set down again at the end [5.2.1]`() {
     inNamespace {
       do throws(SystemError) {
