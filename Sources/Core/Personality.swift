@@ -140,8 +140,8 @@ public protocol Personality: ~Copyable {
   var nextDeadline: Instant? { get }
   /// The caller's loop was this late; holds are extended, nobody is blamed.
   mutating func loopWasLate(by lateness: Duration, at now: Instant)
-  /// Everything handed out by `persist` is on the medium, or the medium has refused it.
-  mutating func storeIsSettled(at now: Instant)
+  /// Of the contents handed out by `persist` the first `count`, or newer ones, are on the medium, or it has refused them.
+  mutating func storeIsSettled(through count: UInt64, at now: Instant)
   /// A request of the control socket; the answer is a whole document (JSON) or an error line. It is given when what the
   /// node had written meanwhile is settled.
   mutating func control(_ request: ControlRequest, at now: Instant) -> ControlAnswer
@@ -156,7 +156,7 @@ public protocol Personality: ~Copyable {
 /// For nodes without tunnels, hellos or promises.
 extension Personality where Self: ~Copyable {
   public static func isSignOfLife(_ frame: PacketBuffer) -> Bool { false }
-  public mutating func storeIsSettled(at now: Instant) {}
+  public mutating func storeIsSettled(through count: UInt64, at now: Instant) {}
   public mutating func judgeArrival(_ frame: PacketBuffer, at now: Instant) -> TunnelArrival { .nobody }
   public func tunnelNeighbour(on port: PortNumber) -> TunnelNeighbour? { nil }
 }

@@ -18,6 +18,8 @@ public final class Station {
   public var node: Node
   public let pool: PacketPool
   public var deliveries = 0
+  /// Contents of the store so far.
+  var persisted: UInt64 = 0
   public var lines: [String] = []
 
   init(_ contents: StoreContents, seed: Bytes32, at now: Instant) {
@@ -128,7 +130,9 @@ public final class MemoryNetwork {
         station.pool.give(buffer)
       case .deliver(let packet): station.deliveries += packet.count > 0 ? 1 : 0
       case .event(_, let line): if station.lines.count < 256 { station.lines.append(line) }
-      case .persist: station.node.storeIsSettled(at: now)
+      case .persist:
+        station.persisted += 1
+        station.node.storeIsSettled(through: station.persisted, at: now)
       case .configureBearer: break
       }
     }

@@ -264,9 +264,10 @@ extension NeighbourEngine {
       configuration.id < adjacency.pointee.id ? now + configuration.rekeyAge : .never
     adjacency.pointee.probePending = false
     counters.keysProved &+= 1
-    let changed =
-      adjacency.pointee.peerNumber != candidate.payload.adjacency
-      || adjacency.pointee.peerEpoch != candidate.payload.epoch
+    let isRenumbered = adjacency.pointee.peerNumber != candidate.payload.adjacency
+    let changed = isRenumbered || adjacency.pointee.peerEpoch != candidate.payload.epoch
+    // It has begun anew, or makes others lay their routes anew: either way the link has fallen at its end.
+    if isRenumbered && adjacency.pointee.isUp { noteFall(of: adjacency, at: now) }
     adjacency.pointee.peerNumber = candidate.payload.adjacency
     adjacency.pointee.peerEpoch = candidate.payload.epoch
     adjacency.pointee.peerFrameSize = Int(candidate.payload.frameSize)

@@ -13,7 +13,7 @@ extension NeighbourEngine {
   /// Takes a new neighbour in. When the port's table is full, the longest silent neighbour without a key makes room,
   /// but none with a certificate for one without, and none that was proved for one that was not. A proved one comes
   /// before what it left behind itself on the port under other addresses, with a key or without, and where it has no
-  /// place yet before others that were proved. Who has all the places it may have gets another for its own only.
+  /// place yet before others that were proved, those first who have several. Who has all the places it may have gets another for its own only.
   mutating func admit(
     _ id: ComponentID, at source: MACAddress, on port: PortPointer, shown: (MembershipCertificate, [UInt8])?,
     isProved: Bool, nonce: Bytes16, epoch: UInt32, now: Instant
@@ -24,10 +24,13 @@ extension NeighbourEngine {
     let portIsFull = port.pointee.neighbourCount >= NeighbourLimits.neighboursPerPort - (own == 0 ? 0 : 1)
     if isAtLimit || portIsFull || number == nil || strangerCount >= NeighbourLimits.strangers {
       let place = portIsFull ? port : nil
-      var victim = isAtLimit ? nil : longestSilent(on: place, standing: shown == nil ? 0 : 1)
+      // In the last place of a port is one who has none other, or nobody.
+      let isLast = own > 0 && port.pointee.neighbourCount == NeighbourLimits.neighboursPerPort
+      let mayReplace = !isAtLimit && (!isLast || unprovedCount(on: port) > 1)
+      var victim = mayReplace ? longestSilent(on: place, standing: shown == nil ? 0 : 1) : nil
       if victim == nil, isProved {
         victim = longestSilent(of: id, on: port, isStranger: !isAtLimit && !portIsFull && number != nil)
-        if victim == nil, own == 0 { victim = longestSilent(on: place, standing: 2) }
+        if victim == nil, own == 0 { victim = mostCrowded(on: port) ?? longestSilent(on: place, standing: 2) }
       }
       guard let victim else { throw .noRoomForNeighbour }
       // It need not rest: nobody routes over a number that never was a link, and one that was leads to the same
@@ -110,6 +113,25 @@ extension NeighbourEngine {
     for i in 0..<port.pointee.neighbourCount {
       guard let each = port.pointee.records[i], each.pointee.id == id else { continue }
       if each.pointee.hasKey || (!withKey && each.pointee.isProved) { count += 1 }
+    }
+    return count
+  }
+
+  /// Of those without a key one of the member that has most places on the port, if that is more than one.
+  private func mostCrowded(on port: PortPointer) -> AdjacencyPointer? {
+    var (most, found) = (1, AdjacencyPointer?.none)
+    for i in 0..<port.pointee.neighbourCount {
+      guard let each = port.pointee.records[i], !each.pointee.hasKey else { continue }
+      let count = places(of: each.pointee.id, on: port)
+      if count > most { (most, found) = (count, each) }
+    }
+    return found
+  }
+
+  private func unprovedCount(on port: PortPointer) -> Int {
+    var count = 0
+    for i in 0..<port.pointee.neighbourCount {
+      if let each = port.pointee.records[i], !each.pointee.hasKey, !each.pointee.isProved { count += 1 }
     }
     return count
   }

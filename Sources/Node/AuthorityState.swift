@@ -100,16 +100,13 @@ final class AuthorityState {
     pathTagKey = entropy.bytes16()
   }
 
-  /// Tells paths apart, and nobody without the key what they are.
+  /// Tells paths apart by the nodes they pass, and nobody without the key what they are. Which of two parallel links is
+  /// taken, and what number a link has at its ends, is for those ends to change at any time.
   func pathTag(of links: [TopologyLink]) -> UInt32 {
     var bytes: [UInt8] = []
-    bytes.reserveCapacity(20 * links.count)
+    bytes.reserveCapacity(16 * links.count)
     for link in links {
       link.to.bytes.withBytes { bytes.append(contentsOf: UnsafeBufferPointer(start: $0, count: 16)) }
-      for number in [link.fromAdjacency, link.toAdjacency] {
-        bytes.append(UInt8(truncatingIfNeeded: number >> 8))
-        bytes.append(UInt8(truncatingIfNeeded: number))
-      }
     }
     let tag = bytes.withUnsafeBufferPointer {
       $0.baseAddress.map { ShortMAC.sipHash24($0, count: bytes.count, key: pathTagKey) } ?? 0

@@ -197,7 +197,7 @@ struct FaultSearches {
   var frames = TokenBucket(rate: 256, burst: 64)
 
   func isCondemned(_ link: TopologyLink) -> Bool {
-    condemned.contains { !$0.isLifted && $0.link.isSameLink(as: link) }
+    condemned.contains { !$0.isLifted && link.isKnownAgain(as: $0.link) }
   }
 
   func crossesCondemned(_ path: [TopologyLink]) -> Bool { path.contains { isCondemned($0) } }
@@ -257,4 +257,33 @@ extension TopologyLink {
 
   /// In whichever direction.
   func isSameLink(as other: TopologyLink) -> Bool { self == other || reversed == other }
+
+  /// The same by one of its ends at least, in whichever direction: a node may give its end another number at any time.
+  func isKnownAgain(as other: TopologyLink) -> Bool { isKin(to: other) || reversed.isKin(to: other) }
+
+  fileprivate func isKin(to other: TopologyLink) -> Bool {
+    from == other.from && to == other.to
+      && (fromAdjacency == other.fromAdjacency || toAdjacency == other.toAdjacency)
+  }
+}
+
+extension AuthorityState {
+  /// A link as it is numbered now; nil when there is none that is usable and known again by one of its ends.
+  func currentLink(_ link: TopologyLink) -> TopologyLink? {
+    if graph.frameSize(of: link) != nil { return link }
+    return graph.links(from: link.from).first { $0.isKin(to: link) }
+  }
+
+  /// A condemned link has another number at one end.
+  func renumber(_ i: Int, _ link: TopologyLink) {
+    let old = faults.condemned[i].link
+    let new = link.from == old.from ? link : link.reversed
+    if new == old { return }
+    faults.condemned[i].link = new
+    for k in faults.condemned[i].path.indices where faults.condemned[i].path[k] == old {
+      faults.condemned[i].path[k] = new
+    }
+    graph.setPenalty(0, on: old)
+    graph.setPenalty(FaultSearches.penalty, on: new)
+  }
 }

@@ -82,9 +82,14 @@ public struct Node: Personality, ~Copyable {
   var topologyIsDirty = false
   /// The store has changed and could not be handed out yet.
   var persistIsDue = false
-  /// The store holds something this MA has promised (a signature, a certificate, an address) that may not be on the medium
-  /// yet: nothing is said on control channels, and the newest descriptor is not handed on, until it is.
-  var isPromising = false
+  /// Contents handed out to be written; of these the first so many are on the medium, or the medium has refused them.
+  private var persisted: UInt64 = 0
+  private var persistedSettled: UInt64 = 0
+  /// The first of them that hold all this MA has promised (a signature, a certificate, an address).
+  private var promised: UInt64 = 0
+  /// A promise may not be on the medium yet: nothing is said on control channels, and the newest descriptor is not handed
+  /// on, until it is.
+  var isPromising: Bool { promised > persistedSettled }
   var counters = NodeCounters()
   let startedAt: Instant
   let renewal: SessionRenewal
@@ -419,19 +424,22 @@ extension Node {
 
   /// Has the store written. With a promise, what depends on it waits for the medium (docs/decisions/0063).
   mutating func persist(promising: Bool = false) {
-    if promising && authority != nil { isPromising = true }
     do throws(StoreError) {
       // A change of the store is not dropped: when the outputs are full it is written at the next event.
       persistIsDue = !outputs.append(.persist(try contents.encode()))
+      if !persistIsDue { persisted &+= 1 }
+      if promising && authority != nil { promised = persisted &+ (persistIsDue ? 1 : 0) }
     } catch {
-      isPromising = false
+      persistIsDue = false
+      promised = min(promised, persisted)
       report(.error, "the store cannot hold the change: \(error.description)")
     }
   }
 
-  public mutating func storeIsSettled(at now: Instant) {
-    guard isPromising, !persistIsDue, !isEnding else { return }
-    isPromising = false
+  public mutating func storeIsSettled(through count: UInt64, at now: Instant) {
+    let wasPromising = isPromising
+    persistedSettled = max(persistedSettled, count)
+    guard wasPromising, !isPromising, !isEnding else { return }
     for channel in channels where !channel.stream.isSilent { channel.touch() }
     handOn(at: now)
     settle(at: now)

@@ -185,7 +185,7 @@ extension Node {
     // What changed on the path meanwhile explains the losses: a link that went, a hop that began anew.
     var isWhole = true
     for link in search.path {
-      if authority.graph.frameSize(of: link) == nil { isWhole = false }
+      if authority.currentLink(link) == nil { isWhole = false }
       guard link.to != identity.id else { continue }
       guard let number = authority.byID[link.to], channels[Int(number)].session != nil else {
         isWhole = false
@@ -315,8 +315,8 @@ extension Node {
     guard let authority, n < search.path.count else { return }
     let link = search.path[n]
     let path = Array(search.path[...min(n + 1, search.path.count - 1)])
-    if let known = authority.faults.condemned.firstIndex(where: { $0.link.isSameLink(as: link) }) {
-      guard authority.faults.condemned[known].isLifted else { return }
+    if let known = authority.faults.condemned.firstIndex(where: { link.isKnownAgain(as: $0.link) }) {
+      guard authority.faults.condemned[known].isLifted else { return authority.renumber(known, link) }
       authority.faults.condemned[known].isLifted = false
       authority.faults.condemned[known].offences += 1
       authority.faults.condemned[known].retests = 0
@@ -392,6 +392,7 @@ extension Node {
         authority.faults.condemned.remove(at: i)
         continue
       }
+      if let current = authority.currentLink(authority.faults.condemned[i].link) { authority.renumber(i, current) }
       let entry = authority.faults.condemned[i]
       var isQueued = false
       if let path = retestPath(entry) {

@@ -172,13 +172,13 @@ extension Node {
           space: space, at: now)
         return
       }
+      if !channel.isUplink { channel.controlFrames.take() }
       // The numbers of a stream that is over mean other messages in the present one.
       if session === channel.previousSession, !channel.streamGoesOn {
         counters.controlLate &+= 1
         pool.give(frame)
         return
       }
-      if !channel.isUplink { channel.controlFrames.take() }
       receiveControl(plain, count: plainCount, space: space, on: channel, at: now)
       pool.give(frame)
       settle(at: now)

@@ -96,7 +96,7 @@ struct WayProbing {
   /// When the first of those that `lostCounters` names was sent, or earlier, but on the present route.
   var namedSince: Instant { max(lostSince, routeSince) }
 
-  /// The same links are used by another route. What was found holds, but its hops know no frame of the route before.
+  /// The same nodes are passed by another route. What was found holds, but its hops know no frame of the route before.
   mutating func carryOver(at now: Instant) {
     lostCounters = []
     counter = nil
@@ -116,6 +116,13 @@ struct WayProbing {
     verdictDue = .never
     forgetLosses()
     return time
+  }
+
+  /// What was under way long ago tells nothing.
+  mutating func forgetUnderWay() {
+    isOpen = false
+    verdictDue = .never
+    forgetLosses()
   }
 
   mutating func forgetLosses() {

@@ -19,9 +19,9 @@ final class Way {
   let hops: Int
   /// One of the two that are as disjoint as any two can be.
   let isPaired: Bool
-  /// Two ways to one peer have the same when they use the same links.
+  /// Two ways to one peer have the same when they pass the same nodes.
   let pathTag: UInt32
-  /// R of the way before on the same links: answers to its probes may be under way.
+  /// R of the way before through the same nodes: answers to its probes may be under way.
   private(set) var formerRoute: UInt32?
   /// A hop has said that it is broken, its first link was down, or probes were lost: until then others are preferred. A
   /// node on it may have forgotten what it needs.
@@ -40,11 +40,12 @@ final class Way {
     self.pathTag = pathTag
   }
 
-  /// Takes up what was found of a way on the same links, losses above all: who changes what the MA lays must not make
-  /// them forgotten. What hops said of the route before is over with it.
+  /// Takes up what was found of a way through the same nodes, losses above all: who changes what the MA lays must not make
+  /// them forgotten. What hops said of the route before is over with it, and so are probes of long ago.
   func inherit(_ found: WayFindings, at now: Instant) {
     probing = found.probing
     probing.carryOver(at: now)
+    if now - found.keptAt > WayProbing.longest { probing.forgetUnderWay() }
     probing.doubtBefore = .zero
     doubtEnds = probing.silenceEnds
     formerRoute = found.route
@@ -61,8 +62,10 @@ struct WayFindings {
   let pathTag: UInt32
   let route: UInt32
   private(set) var probing: WayProbing
+  let keptAt: Instant
 
-  init(_ way: Way) {
+  init(_ way: Way, at now: Instant) {
+    keptAt = now
     pathTag = way.pathTag
     route = way.builder.route
     probing = way.probing
@@ -98,25 +101,25 @@ struct Ways {
     if let way {
       let same = places[place]?.pathTag == way.pathTag ? place : places.firstIndex { $0?.pathTag == way.pathTag }
       if let same, let other = places[same] {
-        way.inherit(WayFindings(other), at: now)
+        way.inherit(WayFindings(other, at: now), at: now)
       } else if let i = findings.firstIndex(where: { $0.pathTag == way.pathTag }) {
         way.inherit(findings.remove(at: i), at: now)
       }
     }
-    keepFindings(at: place, besides: way)
+    keepFindings(at: place, besides: way, now)
     places[place] = way
     let count = max(count, place + 1)
     while places.count > count {
-      keepFindings(at: places.count - 1, besides: nil)
+      keepFindings(at: places.count - 1, besides: nil, now)
       places.removeLast()
     }
   }
 
-  private mutating func keepFindings(at place: Int, besides way: Way?) {
+  private mutating func keepFindings(at place: Int, besides way: Way?, _ now: Instant) {
     guard let old = places[place], old.pathTag != way?.pathTag else { return }
     findings.removeAll { $0.pathTag == old.pathTag }
     if findings.count == Ways.limit { findings.removeFirst() }
-    findings.append(WayFindings(old))
+    findings.append(WayFindings(old, at: now))
   }
 
   mutating func removeAll() { self = Ways() }
@@ -126,9 +129,10 @@ struct Ways {
     return false
   }
 
-  /// The way of route R, or the one that took its place on the same links; nil when there is none.
+  /// The way of route R, or the one that took its place through the same nodes; nil when there is none.
   func way(of route: UInt32) -> Way? {
-    for case let way? in places where way.builder.route == route || way.formerRoute == route { return way }
+    for case let way? in places where way.builder.route == route { return way }
+    for case let way? in places where way.formerRoute == route { return way }
     return nil
   }
 

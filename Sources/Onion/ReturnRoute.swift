@@ -18,7 +18,7 @@ public struct ReturnRoute: Equatable {
   public var frameSize: UInt16
   /// The component's own adjacency that the way begins with.
   public var egress: UInt16
-  /// The same as another's when both use the same links, and otherwise nothing that a component could make sense of.
+  /// The same as another's when both pass the same nodes, and otherwise nothing that a component could make sense of.
   public var pathTag: UInt32
   /// Exactly N; the tail consists of decoys.
   public var hops: [RouteHop]

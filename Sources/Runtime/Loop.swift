@@ -445,7 +445,8 @@ public struct Loop<Node: Personality & ~Copyable>: ~Copyable {
     } else {
       // What is done, by this request or before, may be told when it is on the medium.
       waitingAnswers.removeAll { !(control?.isConnected($0.client) ?? false) }
-      waitingAnswers.append(WaitingAnswer(client: arrival.client, answer: answer, isWritten: isWritten))
+      waitingAnswers.append(
+        WaitingAnswer(client: arrival.client, answer: answer, contents: store.taken, isWritten: isWritten))
       if store.isSettled { storeIsSettled(at: now) }
     }
   }

@@ -123,7 +123,8 @@ extension Loop where Node: ~Copyable {
   }
 
   private mutating func storeWritten(_ fault: String?, at now: Instant) {
-    if let bytes = store.ended(fault, at: now, log) { order(.writeStore(bytes)) } else { storeIsSettled(at: now) }
+    if let bytes = store.ended(fault, at: now, log) { order(.writeStore(bytes)) }
+    storeIsSettled(at: now)
   }
 
   @inline(never)
@@ -134,14 +135,13 @@ extension Loop where Node: ~Copyable {
   /// What was kept back until the store is on the medium, or has failed, goes on.
   @inline(never)
   mutating func storeIsSettled(at now: Instant) {
-    node.storeIsSettled(at: now)
+    let count = store.settled
+    node.storeIsSettled(through: count, at: now)
     drain(at: now)
     flush()
-    // The node may have had more to write; then that is waited for.
-    if !store.isSettled { return }
     let answers = waitingAnswers
-    waitingAnswers = []
-    for waiting in answers {
+    waitingAnswers = answers.filter { $0.contents > count }
+    for waiting in answers where waiting.contents <= count {
       var answer = waiting.answer
       if waiting.isWritten, let fault = store.fault {
         answer = .failure(

@@ -67,6 +67,8 @@ struct PortOpening {
 struct WaitingAnswer {
   let client: ControlServer.ClientName
   let answer: ControlAnswer
+  /// How many contents the node had given to be written.
+  let contents: UInt64
   /// It is about what was written for it.
   let isWritten: Bool
 }

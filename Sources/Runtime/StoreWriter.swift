@@ -17,6 +17,9 @@ struct StoreWriter {
   private var hasNewer = false
   /// It has been under way for longer than `patience`.
   private var isOverdue = false
+  /// The first so many contents are in the write under way, and in those that have ended.
+  private var writing: UInt64 = 0
+  private var ended: UInt64 = 0
   /// Why the last write failed; nil when it did not.
   private(set) var fault: String?
   private(set) var nextDeadline: Instant?
@@ -25,8 +28,11 @@ struct StoreWriter {
   private(set) var tried: UInt64 = 0
   private(set) var failed: UInt64 = 0
 
-  /// Everything taken so far was written, or was tried and has failed: who waits for the store need wait no longer.
-  var isSettled: Bool { !isWriting || isOverdue }
+  /// The first so many contents, or newer ones, were written, or tried in vain: who waits for them need wait no longer,
+  /// which is after two writes at the most, whatever comes meanwhile.
+  var settled: UInt64 { isWriting && !isOverdue ? ended : taken }
+
+  var isSettled: Bool { settled == taken }
 
   /// What to write now; nil when it is written later.
   mutating func take(_ contents: [UInt8], at now: Instant) -> [UInt8]? {
@@ -34,6 +40,8 @@ struct StoreWriter {
     unwritten = contents
     if isWriting {
       hasNewer = true
+      // A medium that does not answer has refused this too.
+      if isOverdue { nextDeadline = now }
       return nil
     }
     return begin(at: now)
@@ -44,6 +52,7 @@ struct StoreWriter {
     isWriting = true
     isOverdue = false
     hasNewer = false
+    writing = taken
     nextDeadline = now + StoreWriter.patience
     return unwritten
   }
@@ -52,6 +61,7 @@ struct StoreWriter {
   mutating func ended(_ why: String?, at now: Instant, _ log: EventLog) -> [UInt8]? {
     isWriting = false
     isOverdue = false
+    ended = writing
     note(why, log)
     if hasNewer { return begin(at: now) }
     if why == nil {
@@ -79,8 +89,9 @@ struct StoreWriter {
   /// At `nextDeadline`: what to write now.
   mutating func timeout(at now: Instant, _ log: EventLog) -> [UInt8]? {
     if !isWriting { return unwritten == nil ? nil : begin(at: now) }
-    isOverdue = true
     nextDeadline = nil
+    if isOverdue { return nil }
+    isOverdue = true
     note("the medium has not answered for \(StoreWriter.patience.milliseconds / 1000) s", log)
     return nil
   }

@@ -46,6 +46,20 @@ import Testing
     #expect(linksUp(harness).map(\.cost) == [10])
   }
 
+  @Test func `who gives its end of a link that stands another number pays for it as for a fall`() throws {
+    let harness = Harness.pair(seed: 44, adjust: { $0.rekeyAge = .seconds(2) })
+    try #require(harness.runUntilUp() != nil)
+    for _ in 0..<5 {
+      let keys = harness.boxes[0].engine.counters.keysProved
+      harness.record(0).pointee.peerNumber &+= 1
+      harness.run(until: harness.now + .seconds(10)) { harness.boxes[0].engine.counters.keysProved > keys }
+    }
+    #expect(harness.boxes[0].downs == 0 && linksUp(harness).map(\.cost) == [10 + 4 * 10])
+    // A new key alone costs nothing.
+    harness.run(for: .seconds(30))
+    #expect(linksUp(harness).map(\.cost) == [10 + 4 * 10])
+  }
+
   @Test func `who flaps pays for it on a port that is made anew each time`() throws {
     let harness = Harness(seed: 42)
     harness.addBox(10)

@@ -170,6 +170,35 @@ struct HousekeepingTests {
     }
   }
 
+  @Test func `who asked is answered after two writes at the most, though the store changes all the time`() throws {
+    let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try inNamespace([("a0", "b0")]) {
+      var loop = try relayLoop(
+        ["a0"], options: LoopOptions(controlPath: Array("\(directory)/control".utf8)),
+        persist: { _ in
+          usleep(100_000)
+          return nil
+        })
+      func change(_ loop: inout Loop<Relay>) { loop.withNode { _ = $0.outputs.append(.persist([0x7a])) } }
+      change(&loop)
+      let client = RawClient(Array(directory.utf8))
+      client.send(
+        ControlProtocol.encode(ControlRequest(words: [Array("keep".utf8), [0x61]], attachment: [])))
+      var reply: [UInt8] = []
+      let began = Process.now
+      _ = longestTurn(&loop) { loop in
+        change(&loop)
+        reply += client.receive() ?? []
+        return !reply.isEmpty
+      }
+      #expect(reply.first == 0 && Process.now - began < .milliseconds(500), "\(Process.now - began)")
+      #expect(loop.node.settledThrough >= 2 && !loop.store.isSettled)
+      loop.shutdown()
+    }
+  }
+
   @Test func `clients that ask and leave while the store is written leave nothing behind`() throws {
     let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)

@@ -19,6 +19,7 @@ struct Relay: Personality, ~Copyable {
   /// Of these, before the last change of a port was told.
   var latenessAtChange = 0
   var storesSettled = 0
+  var settledThrough: UInt64 = 0
   var deadline: Instant?
   var outputs = BoundedQueue<NodeOutput>(limit: 4096)
   /// Frames are kept instead of sent on.
@@ -82,7 +83,10 @@ struct Relay: Personality, ~Copyable {
     deadline = nil
   }
 
-  mutating func storeIsSettled(at now: Instant) { storesSettled += 1 }
+  mutating func storeIsSettled(through count: UInt64, at now: Instant) {
+    storesSettled += 1
+    settledThrough = count
+  }
   mutating func nextOutput() -> NodeOutput? { outputs.popFirst() }
   var nextDeadline: Instant? { deadline }
   mutating func loopWasLate(by lateness: Duration, at now: Instant) { self.lateness.append(lateness) }

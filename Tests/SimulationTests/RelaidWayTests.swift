@@ -15,6 +15,11 @@ import Wire
 /// What a member does to have the ways through it laid anew.
 enum Churn: String, CaseIterable {
   case session, cost, frameSize
+  /// It gives its ends of all its links other numbers; the neighbours take them.
+  case number
+
+  /// Of its i-th link, the k-th time.
+  static func number(_ k: Int, _ i: Int) -> UInt16 { UInt16(1_000 + k % 500 * 8 + i) }
 }
 
 extension Node {
@@ -32,11 +37,21 @@ extension Node {
       var advertisement = ownAdvertisement()
       for i in advertisement.adjacencies.indices {
         if what == .cost { advertisement.adjacencies[i].cost = UInt16(10 + k % 2) }
+        if what == .number { advertisement.adjacencies[i].number = Churn.number(k, i) }
         if what == .frameSize { advertisement.adjacencies[i].frameSize = UInt16(1500 - k % 2) }
       }
       sendDatagram([ControlType.lsa.rawValue] + advertisement.encode(), on: uplink.channel, at: now)
     }
     drainNeighbour(at: now)
+  }
+
+  /// Another node has given its end of the link another number.
+  fileprivate mutating func renumber(_ id: ComponentID, _ number: UInt16, at now: Instant) {
+    for view in neighbour.adjacencies where view.id == id && view.state == .up {
+      neighbour.tables.record(view.number)?.pointee.peerNumber = number
+      topologyIsDirty = true
+    }
+    settle(at: now)
   }
 }
 
@@ -46,6 +61,16 @@ extension Node {
     world.every(pace, for: time) { world in
       let box = world.nodes[node]
       k += 1
+      if what == .number, let running = box.running {
+        let links = running.storage.pointee.ownAdjacencies()
+        for other in world.nodes {
+          let id = other.running?.storage.pointee.identity.id
+          guard let i = links.firstIndex(where: { $0.neighbour == id }) else { continue }
+          world.enter(other) {
+            $0.renumber(running.storage.pointee.identity.id, Churn.number(k, i), at: other.own(world.now))
+          }
+        }
+      }
       world.enter(box) { $0.churn(what, what == .session ? 0 : k, at: box.own(world.now)) }
     }
   }
@@ -140,8 +165,8 @@ extension Node {
         Issue.record("no two ways")
         return
       }
+      var entropy = node.entropy
       func again(_ tag: UInt32) -> Way {
-        var entropy = node.entropy
         let builder = OnionBuilder(
           route: entropy.u32(), size: way.builder.size, hops: [RouteHop(decoyFrom: &entropy)], entropy: &entropy)
         return Way(
@@ -174,6 +199,24 @@ extension Node {
       fourth.doubtEnds = now + .seconds(1)
       ways.put(fourth, at: 0, of: count, at: now)
       #expect(!fourth.isInDoubt(at: now))
+      // What was under way long ago is not judged now.
+      fourth.probing.sent(10, counter: 100, traffic: .bulk, at: now)
+      fourth.probing.countLoss()
+      fourth.probing.verdictDue = now + .seconds(1)
+      ways.put(again(way.pathTag &+ 1), at: 0, of: count, at: now)
+      let later = now + .seconds(600)
+      let fifth = again(way.pathTag)
+      ways.put(fifth, at: 0, of: count, at: later)
+      #expect(fifth.probing.lost == 0 && !fifth.probing.isOpen && fifth.probing.verdictDue == .never)
+      // The way that has a route is found before the one that had it.
+      let sixth = again(way.pathTag)
+      ways.put(sixth, at: 2, of: 3, at: later)
+      let seventh = again(way.pathTag)
+      ways.put(fifth, at: 0, of: 3, at: later)
+      ways.put(seventh, at: 0, of: 3, at: later)
+      #expect(seventh.formerRoute == fifth.builder.route)
+      ways.put(fifth, at: 2, of: 3, at: later)
+      #expect(ways.way(of: fifth.builder.route) === fifth && ways.way(of: seventh.builder.route) === seventh)
     }
   }
 }

@@ -25,7 +25,8 @@ extension World {
   /// The flash of a box that kept its node waiting has taken everything.
   public func storeAnswers(_ number: Int) {
     nodes[number].keepsStoreWaiting = false
-    enter(nodes[number]) { $0.storeIsSettled(at: nodes[number].own(now)) }
+    let count = nodes[number].running?.persisted ?? 0
+    enter(nodes[number]) { $0.storeIsSettled(through: count, at: nodes[number].own(now)) }
   }
 
   /// Prints what a node answers.

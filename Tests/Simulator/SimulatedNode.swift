@@ -7,6 +7,8 @@ import Node
 final class RunningNode {
   let storage: UnsafeMutablePointer<Node>
   let pool: PacketPool
+  /// Contents of the store since it started.
+  var persisted: UInt64 = 0
 
   init(_ node: consuming Node, _ pool: PacketPool) {
     storage = .allocate(capacity: 1)

@@ -152,7 +152,10 @@ extension World {
         box.store = bytes
         box.persistCount += 1
         bytes.withUnsafeBufferPointer { trace.mix($0.baseAddress!, count: $0.count) }
-        if !box.keepsStoreWaiting { running.storage.pointee.storeIsSettled(at: box.own(now)) }
+        running.persisted += 1
+        if !box.keepsStoreWaiting {
+          running.storage.pointee.storeIsSettled(through: running.persisted, at: box.own(now))
+        }
       case .event(let level, let text): log(box, level, text)
       }
     }
