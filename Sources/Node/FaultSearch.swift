@@ -274,6 +274,15 @@ extension AuthorityState {
     return graph.links(from: link.from).first { $0.isKin(to: link) }
   }
 
+  /// A condemned link as it is numbered now, if that is not another one.
+  func currentCondemned(_ i: Int) -> TopologyLink? {
+    let link = faults.condemned[i].link
+    if graph.frameSize(of: link) != nil { return link }
+    return graph.links(from: link.from).first { kin in
+      kin.isKin(to: link) && !faults.condemned.contains { !$0.isLifted && $0.link.isSameLink(as: kin) }
+    }
+  }
+
   /// A condemned link has another number at one end.
   func renumber(_ i: Int, _ link: TopologyLink) {
     let old = faults.condemned[i].link
@@ -284,6 +293,7 @@ extension AuthorityState {
       faults.condemned[i].path[k] = new
     }
     graph.setPenalty(0, on: old)
-    graph.setPenalty(FaultSearches.penalty, on: new)
+    // Others may share an end's number with it.
+    for entry in faults.condemned where !entry.isLifted { graph.setPenalty(FaultSearches.penalty, on: entry.link) }
   }
 }

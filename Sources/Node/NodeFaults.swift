@@ -316,7 +316,7 @@ extension Node {
     let link = search.path[n]
     let path = Array(search.path[...min(n + 1, search.path.count - 1)])
     if let known = authority.faults.condemned.firstIndex(where: { link.isKnownAgain(as: $0.link) }) {
-      guard authority.faults.condemned[known].isLifted else { return authority.renumber(known, link) }
+      guard authority.faults.condemned[known].isLifted else { return }
       authority.faults.condemned[known].isLifted = false
       authority.faults.condemned[known].offences += 1
       authority.faults.condemned[known].retests = 0
@@ -392,7 +392,7 @@ extension Node {
         authority.faults.condemned.remove(at: i)
         continue
       }
-      if let current = authority.currentLink(authority.faults.condemned[i].link) { authority.renumber(i, current) }
+      if let current = authority.currentCondemned(i) { authority.renumber(i, current) }
       let entry = authority.faults.condemned[i]
       var isQueued = false
       if let path = retestPath(entry) {

@@ -19,7 +19,8 @@ final class Way {
   let hops: Int
   /// One of the two that are as disjoint as any two can be.
   let isPaired: Bool
-  /// Two ways to one peer have the same when they pass the same nodes.
+  /// Two ways to one peer have the same when they pass the same nodes. Those of them that leave by one link of this node's
+  /// are as one for what is found of them.
   let pathTag: UInt32
   /// R of the way before through the same nodes: answers to its probes may be under way.
   private(set) var formerRoute: UInt32?
@@ -53,6 +54,8 @@ final class Way {
 
   func isInDoubt(at now: Instant) -> Bool { now < doubtEnds }
 
+  func isAs(_ other: Way) -> Bool { pathTag == other.pathTag && egress == other.egress }
+
   /// Bytes of IP packet a frame holds, the segment header not counted.
   var payloadSize: Int { frameSize - builder.size.endToEnd - SessionLayout.overhead }
 }
@@ -60,6 +63,7 @@ final class Way {
 /// What probes found of a way, kept when it is laid anew.
 struct WayFindings {
   let pathTag: UInt32
+  let egress: UInt16
   let route: UInt32
   private(set) var probing: WayProbing
   let keptAt: Instant
@@ -67,6 +71,7 @@ struct WayFindings {
   init(_ way: Way, at now: Instant) {
     keptAt = now
     pathTag = way.pathTag
+    egress = way.egress
     route = way.builder.route
     probing = way.probing
     // A late answer has ended it.
@@ -98,14 +103,7 @@ struct Ways {
   mutating func put(_ way: Way?, at place: Int, of count: Int, at now: Instant) {
     guard place < Ways.limit else { return }
     while places.count <= place { places.append(nil) }
-    if let way {
-      let same = places[place]?.pathTag == way.pathTag ? place : places.firstIndex { $0?.pathTag == way.pathTag }
-      if let same, let other = places[same] {
-        way.inherit(WayFindings(other, at: now), at: now)
-      } else if let i = findings.firstIndex(where: { $0.pathTag == way.pathTag }) {
-        way.inherit(findings.remove(at: i), at: now)
-      }
-    }
+    if let way, let found = takeFindings(for: way, at: place, now) { way.inherit(found, at: now) }
     keepFindings(at: place, besides: way, now)
     places[place] = way
     let count = max(count, place + 1)
@@ -115,11 +113,31 @@ struct Ways {
     }
   }
 
+  /// Of the ways that are as this one what the worst has shown, or what the one at its place has: of two parallel links
+  /// further on nobody here knows which it is that loses frames, and the MA puts the better way before the other.
+  private mutating func takeFindings(for way: Way, at place: Int, _ now: Instant) -> WayFindings? {
+    var best: WayFindings?
+    if place < places.count, let old = places[place], old.isAs(way) { best = WayFindings(old, at: now) }
+    for case let other? in places where other.isAs(way) {
+      let found = WayFindings(other, at: now)
+      if best.map({ found.probing.silenceEnds > $0.probing.silenceEnds }) ?? true { best = found }
+    }
+    if let i = findings.firstIndex(where: { $0.pathTag == way.pathTag && $0.egress == way.egress }) {
+      let found = findings.remove(at: i)
+      if best.map({ found.probing.silenceEnds > $0.probing.silenceEnds }) ?? true { best = found }
+    }
+    return best
+  }
+
   private mutating func keepFindings(at place: Int, besides way: Way?, _ now: Instant) {
-    guard let old = places[place], old.pathTag != way?.pathTag else { return }
-    findings.removeAll { $0.pathTag == old.pathTag }
+    guard let old = places[place], !(way.map { old.isAs($0) } ?? false) else { return }
+    var kept = WayFindings(old, at: now)
+    if let i = findings.firstIndex(where: { $0.pathTag == old.pathTag && $0.egress == old.egress }) {
+      let other = findings.remove(at: i)
+      if other.probing.silenceEnds > kept.probing.silenceEnds { kept = other }
+    }
     if findings.count == Ways.limit { findings.removeFirst() }
-    findings.append(WayFindings(old, at: now))
+    findings.append(kept)
   }
 
   mutating func removeAll() { self = Ways() }

@@ -18,13 +18,14 @@ extension Loop where Node: ~Copyable {
       case .socketOpened(let ticket, let descriptor): socketOpened(ticket, descriptor, at: now)
       case .storeWritten(let fault): storeWritten(fault, at: now)
       case .port(let report):
+        if case .links = report { findUnbound() }
         apply(monitor.take(report, at: now))
-        if case .links = report { renewSockets(at: now) }
       case .bearer(let view): take(view)
       case .note(let level, let text): log.record(level, text)
       case .finished: return
       }
     }
+    monitor.isHeldUp = house.isFull
   }
 
   // MARK: Ports
@@ -81,7 +82,8 @@ extension Loop where Node: ~Copyable {
       flush()
     } catch {
       counters.portsRefused &+= 1
-      log.record(.error, "port \(name) is not used: \(error.reason)")
+      log.record(.error, "port \(name) is not used, and is tried again in 10 s: \(error.reason)")
+      monitor.wasNotOpened(opening.ifindex, at: now)
     }
   }
 
@@ -100,14 +102,10 @@ extension Loop where Node: ~Copyable {
   }
 
   /// Devices that went and came again while notifications were lost: the kernel has unbound their sockets for good.
-  private mutating func renewSockets(at now: Instant) {
+  private mutating func findUnbound() {
     for slot in 0..<ports.end where ports.isUsed(slot) && !ports.sockets[slot].isBound {
-      let (ifindex, status) = (ports.sockets[slot].ifindex, ports.sockets[slot].status)
-      portGone(ifindex, at: now)
-      portPresent(ifindex, status, at: now)
+      monitor.wasTakenAway(ports.sockets[slot].ifindex)
     }
-    drain(at: now)
-    flush()
   }
 
   /// A packet socket that is not used any more.
@@ -182,7 +180,7 @@ extension Loop where Node: ~Copyable {
             + "set up, and the last change of the store, may not be undone or written")
         return
       }
-      house.wait(atMost: end - now)
+      house.wait(atMost: house.isFull ? min(HouseDesk.retryAfter, end - now) : end - now)
     }
   }
 }

@@ -20,6 +20,8 @@ public struct PortMonitor: ~Copyable {
   /// How long a port may stay administratively down.
   static let patience = Duration.seconds(3)
   static let retryInterval = Duration.seconds(1)
+  /// A port whose socket the kernel refused is tried again.
+  static let openingInterval = Duration.seconds(10)
   /// Datagrams read in one turn; the rest waits for the next.
   static let turnLimit = 256
 
@@ -50,6 +52,8 @@ public struct PortMonitor: ~Copyable {
     var isDownByFile = false
     /// The device went: what has its index now is another, or the same come back, and no socket of before works.
     var wasTakenAway = false
+    /// When a socket on it is tried again.
+    var openAgainAt: Instant?
   }
 
   let policy: PortPolicy
@@ -120,6 +124,7 @@ public struct PortMonitor: ~Copyable {
     if isStale || mustResynchronise { heldBackUntil = now + CarrierPace.heldBack }
     if mustResynchronise && !isReading && resynchroniseAt <= now { resynchronise() }
     if isStale { reconcile() }
+    openAgain(at: now)
     if isLookDue(at: now) { lookAtCarriers(at: now) }
     attend(at: now)
     checkHolds(at: now)
@@ -148,6 +153,7 @@ public struct PortMonitor: ~Copyable {
     if carrierFiles > 0 {
       deadline = earlier(deadline, lastLook + (lastLook < heldBackUntil ? CarrierPace.busy : CarrierPace.idle))
     }
+    for port in tracked { deadline = earlier(deadline, port.openAgainAt) }
     for port in tracked where isToBeRaised(port) {
       guard let since = port.downSince else { return .zero }
       deadline = earlier(deadline, raiseTime(port, since))
@@ -173,6 +179,28 @@ public struct PortMonitor: ~Copyable {
     isHoldTablePresent = false
     leftover = []
     nextHoldCheck = nil
+  }
+
+  // MARK: Sockets
+
+  /// The kernel has unbound the port's socket: its device went, whatever was heard of it. To be said before `take`.
+  mutating func wasTakenAway(_ index: Int32) {
+    guard let i = tracked.firstIndex(where: { $0.link.index == index }) else { return }
+    tracked[i].wasTakenAway = true
+    isStale = true
+  }
+
+  mutating func wasNotOpened(_ index: Int32, at now: Instant) {
+    guard let i = tracked.firstIndex(where: { $0.link.index == index }) else { return }
+    tracked[i].openAgainAt = now + PortMonitor.openingInterval
+  }
+
+  private mutating func openAgain(at now: Instant) {
+    for i in tracked.indices {
+      guard let due = tracked[i].openAgainAt, due <= now else { continue }
+      tracked[i].openAgainAt = nil
+      changes.append(.present(ifindex: tracked[i].link.index, tracked[i].status))
+    }
   }
 
   // MARK: Carrier

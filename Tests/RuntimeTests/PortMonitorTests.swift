@@ -154,6 +154,25 @@ private final class Watch {
     }
   }
 
+  @Test func `a port whose socket the kernel refused is named again after 10 s, once`() {
+    watching(PortMonitorTests.pair) { watch in
+      #expect(watch.hears("present pa up") && watch.hears("present pb up"))
+      guard let index = watch.monitor.tracked.first?.link.index else { return #expect(Bool(false)) }
+      let now = timeNow()
+      watch.monitor.wasNotOpened(index, at: now)
+      watch.said = []
+      watch.take(watch.monitor.refresh(at: now + .milliseconds(9_999)))
+      #expect(watch.said == [] && watch.monitor.nextDeadline ?? .never <= now + .seconds(10))
+      for _ in 0..<2 { watch.take(watch.monitor.refresh(at: now + .seconds(10))) }
+      #expect(watch.said.count == 1 && watch.said[0].hasPrefix("present p"))
+      // Unbound: another device has its index.
+      watch.monitor.wasTakenAway(index)
+      #expect(watch.monitor.nextDeadline == .zero)
+      watch.take(watch.monitor.refresh(at: now + .seconds(10)))
+      #expect(watch.said.dropFirst().map { $0.prefix(7) } == ["gone", "present"])
+    }
+  }
+
   @Test func `a reading of the links that the kernel refuses is noted once and tried again every second`() {
     watching(PortMonitorTests.pair) { watch in
       #expect(watch.hears("present pa up"))

@@ -166,11 +166,11 @@ extension Node {
         return
       }
       var entropy = node.entropy
-      func again(_ tag: UInt32) -> Way {
+      func again(_ tag: UInt32, egress: UInt16? = nil) -> Way {
         let builder = OnionBuilder(
           route: entropy.u32(), size: way.builder.size, hops: [RouteHop(decoyFrom: &entropy)], entropy: &entropy)
         return Way(
-          builder: builder ?? way.builder, egress: way.egress, frameSize: way.frameSize, hops: way.hops,
+          builder: builder ?? way.builder, egress: egress ?? way.egress, frameSize: way.frameSize, hops: way.hops,
           isPaired: way.isPaired, pathTag: tag)
       }
       way.probing.sent(7, counter: 70, traffic: .bulk, at: now)
@@ -217,6 +217,23 @@ extension Node {
       #expect(seventh.formerRoute == fifth.builder.route)
       ways.put(fifth, at: 2, of: 3, at: later)
       #expect(ways.way(of: fifth.builder.route) === fifth && ways.way(of: seventh.builder.route) === seventh)
+      // One of two links to a neighbour loses frames, and the MA lays the ways anew, the good one first: by links of this
+      // node's own each keeps what was found of it; of links further on both are in doubt, and the MA's order decides.
+      for other in [way.egress &+ 1, way.egress] {
+        var pair = Ways()
+        let bad = again(7)
+        pair.put(bad, at: 0, of: 2, at: now)
+        pair.put(again(7, egress: other), at: 1, of: 2, at: now)
+        bad.doubtEnds = now + .seconds(60)
+        bad.probing.silenceEnds = bad.doubtEnds
+        let good = again(7, egress: other)
+        pair.put(good, at: 0, of: 1, at: now)
+        pair.put(again(7), at: 1, of: 2, at: now)
+        #expect(pair.at(1)?.isTakenForSilent(at: now) == true)
+        #expect(good.isInDoubt(at: now) == (other == way.egress))
+        pair.choose(at: now, isUp: { _ in true })
+        #expect(pair.main === good)
+      }
     }
   }
 }
