@@ -136,6 +136,9 @@ struct RepairSitting {
   }
 
   private func warn(_ figures: RepairFigures) {
+    if figures.repeated > 0 {
+      print("    \(figures.repeated) failures were made again: a sender itself had paused for more than 3 ms meanwhile")
+    }
     if figures.longestPause > 3 {
       print(
         String(format: "    the sender itself paused for %.1f ms: the machine is too busy", figures.longestPause))

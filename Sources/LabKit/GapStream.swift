@@ -120,6 +120,17 @@ public final class GapStream: @unchecked Sendable {
     }.start()
   }
 
+  /// The longest time between two departures since `time`, ms, the stream still running.
+  public func longestPause(since time: Int64) -> Double {
+    var longest: Int64 = 0
+    var number = lab_count(counts) - 1
+    while number > 0 && sent[number] > time {
+      longest = max(longest, sent[number] - sent[number - 1])
+      number -= 1
+    }
+    return StreamRecord.milliseconds(longest)
+  }
+
   /// Datagrams that have arrived so far.
   public var arrivedCount: Int { lab_count(counts + 1) }
 

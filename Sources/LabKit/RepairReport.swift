@@ -15,8 +15,10 @@ public struct RepairFigures: Sendable {
   public var cuts: [StretchFigures]
   /// What happened before the first failure.
   public var before: StretchFigures
-  /// The longest time between two departures, ms: a machine that is too busy shows here.
+  /// The longest time between two departures, ms, during the failures that count: a machine that is too busy shows here.
   public var longestPause: Double
+  /// Failures that were made again, since a sender stood still during the first.
+  public var repeated: Int
 
   public init(_ run: RepairRun, stream: Int, system: String = RepairFigures.ours) {
     let (name, record) = run.streams[stream]
@@ -30,7 +32,8 @@ public struct RepairFigures: Sendable {
     cuts = record.figures(in: stretches)
     let start = record.arrivals.first?.time ?? 0
     before = record.figures(in: [start..<max(start, stretches.first?.lowerBound ?? 0)])[0]
-    longestPause = record.longestPause
+    longestPause = record.longestPause(in: stretches)
+    repeated = run.cuts.count(where: \.isVoid)
   }
 
   public var verdict: RepairVerdict { RepairVerdict(kind, protection, cuts) }
@@ -71,6 +74,7 @@ public struct RepairFigures: Sendable {
       "failure": kind.rawValue, "cuts": cuts.count, "gapMilliseconds": spread(gaps), "lostPackets": spread(losses),
       "lost": lost, "late": late, "noticed": noticed, "duplicates": duplicates, "reordered": reordered,
       "lostBeforeFirst": before.lost, "gapBeforeFirst": before.gap, "senderPauseMilliseconds": longestPause,
+      "repeated": repeated,
       "limit": verdict.limit, "met": verdict.isMet,
       "each": cuts.map { ["gapMilliseconds": $0.gap, "lost": Double($0.lost)] },
     ]

@@ -12,6 +12,8 @@ public struct RepairCut: Sendable {
   public var place: String
   /// When it was undone.
   public var undone: Int64
+  /// A sender did not send in time between this failure and the next: it was made again, and this one does not count.
+  public var isVoid = false
 
   public init(began: Int64, done: Int64, place: String, undone: Int64 = .max) {
     (self.began, self.done, self.place, self.undone) = (began, done, place, undone)
@@ -40,10 +42,13 @@ public struct RepairRun: Sendable {
   /// A packet that left this long before a failure may have been under way when it came, and counts with it, ns.
   static let underway: Int64 = 10_000_000
 
-  /// From each failure to the next, the last one to the end of the longest stream; or only until it was undone.
+  /// A sender that paused for longer, ms, has stood still with the machine: the time between arrivals is not the network's.
+  static let disturbance = 3.0
+
+  /// From each failure that counts to the next, the last one to the end of the longest stream; or only until it was undone.
   public func stretches(untilUndone: Bool = false) -> [Range<Int64>] {
     let end = streams.compactMap(\.record.sent.last).max() ?? 0
-    return cuts.indices.map { cut in
+    return cuts.indices.filter { !cuts[$0].isVoid }.map { cut in
       let from = cuts[cut].began - Self.underway
       let next = cut + 1 < cuts.count ? cuts[cut + 1].began - Self.underway : max(end, cuts[cut].done)
       return from..<max(untilUndone ? min(next, cuts[cut].undone) : next, from)
@@ -211,6 +216,8 @@ public final class RepairTrial {
     }
   }
 
+  /// Failures during which a sender stood still are made again; beyond a quarter of them the machine is as it is, and they
+  /// count.
   /// - Parameter progress: called with each failure's number and place.
   public func run(_ kind: RepairKind, cuts: Int, progress: (Int, String) -> Void = { _, _ in }) throws -> RepairRun {
     try requireWhole()
@@ -220,10 +227,11 @@ public final class RepairTrial {
       network: laboratory.topology.name, kind: kind, protection: protection, rate: shape.rate)
     do {
       try pause(1)
-      for number in 0..<cuts {
-        let place = try place(kind, number)
-        progress(number, text(place))
-        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place, number: number) })
+      var (valid, number) = (0, 0)
+      while valid < cuts {
+        let place = try place(kind, valid)
+        progress(valid, text(place))
+        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place, number: valid) })
         do {
           try pause(kind.hold)
         } catch {
@@ -235,6 +243,13 @@ public final class RepairTrial {
         let next = Double(run.cuts[number].began) / 1e9 + kind.period
         try requireWhole()
         try pause(max(0, next - now()))
+        let paused = streams.map { $0.stream.longestPause(since: run.cuts[number].began - RepairRun.underway) }.max()
+        if paused ?? 0 > RepairRun.disturbance, number - valid < max(2, cuts / 4) {
+          run.cuts[number].isVoid = true
+        } else {
+          valid += 1
+        }
+        number += 1
       }
     } catch {
       for (_, stream) in streams { _ = stream.record() }

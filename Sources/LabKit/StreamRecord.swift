@@ -28,8 +28,18 @@ public struct StreamRecord: Sendable {
   public static let lateness: Int64 = 200_000_000
 
   /// The longest time between two departures, ms: what is far above the period was not sent in time.
-  public var longestPause: Double {
-    Self.milliseconds(zip(sent, sent.dropFirst()).map { $1 - $0 }.max() ?? 0)
+  public var longestPause: Double { longestPause(in: [.min..<(.max)]) }
+
+  /// The same of pauses that touch one of these stretches, which are in order and do not overlap.
+  public func longestPause(in stretches: [Range<Int64>]) -> Double {
+    var longest: Int64 = 0
+    var place = 0
+    for (before, after) in zip(sent, sent.dropFirst()) {
+      while place < stretches.count && stretches[place].upperBound <= before { place += 1 }
+      guard place < stretches.count else { break }
+      if after > stretches[place].lowerBound { longest = max(longest, after - before) }
+    }
+    return Self.milliseconds(longest)
   }
 
   public static func milliseconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e6 }

@@ -201,7 +201,9 @@ extension Node {
     way.probing.verdictDue = .never
     suspect(way, of: channel, at: now)
     way.probing.forgetLosses()
-    guard channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) }) else { return false }
+    guard channel.ways.hasOther(than: way, at: now, orDoubtful: true, isUp: { neighbour.isUp($0) }) else {
+      return false
+    }
     if isNews {
       counters.waysSilent &+= 1
       report(

@@ -154,9 +154,11 @@ struct Ways {
     return nil
   }
 
-  /// Whether there is another one to go over to.
-  func hasOther(than way: Way, at now: Instant, isUp: (UInt16) -> Bool) -> Bool {
-    for case let other? in places where other !== way && !other.isInDoubt(at: now) && isUp(other.egress) { return true }
+  /// Whether there is another one to go over to. One that loses frames is left for one that did so longer ago, too.
+  func hasOther(than way: Way, at now: Instant, orDoubtful: Bool = false, isUp: (UInt16) -> Bool) -> Bool {
+    for case let other? in places where other !== way && isUp(other.egress) {
+      if orDoubtful || !other.isInDoubt(at: now) { return true }
+    }
     return false
   }
 
@@ -178,7 +180,13 @@ struct Ways {
     main = nil
     first = nil
     second = nil
-    guard let best = standings.min(), best < 4, let chosen = standings.firstIndex(of: best) else { return }
+    // Of those that probes are lost on the one of which it was found longest ago: it may carry again.
+    func found(_ place: Int) -> Instant { standings[place] == 2 ? places[place]?.probing.silenceEnds ?? .zero : .zero }
+    func comesBefore(_ a: Int, _ b: Int) -> Bool {
+      (standings[a], found(a), a) < (standings[b], found(b), b)
+    }
+    guard let chosen = standings.indices.min(by: comesBefore), standings[chosen] < 4 else { return }
+    let best = standings[chosen]
     main = places[chosen]
     first = main
     let pair = standings.indices.filter { standings[$0] == 0 && places[$0]?.isPaired == true }
@@ -188,7 +196,7 @@ struct Ways {
     } else if best <= 2 {
       // One in doubt rather than none: the first may be the next to break. And where all are in doubt, two rather than one.
       let others = standings.indices.filter { $0 != chosen && standings[$0] <= 2 }
-      if let other = others.min(by: { (standings[$0], $0) < (standings[$1], $1) }) { second = places[other] }
+      if let other = others.min(by: comesBefore) { second = places[other] }
     }
   }
 }

@@ -109,6 +109,17 @@ import Testing
     #expect(RepairFigures(run, stream: 0, system: "babeld").losses == [40, 0])
   }
 
+  @Test func `a failure during which the sender stood still does not count, and the next one's stretch stays its own`()
+  {
+    var run = run
+    run.cuts[0].isVoid = true
+    let figures = RepairFigures(run, stream: 0)
+    #expect(figures.gaps == [21] && figures.losses == [20] && figures.repeated == 1)
+    run.cuts[0].isVoid = false
+    run.cuts[1].isVoid = true
+    #expect(RepairFigures(run, stream: 0).gaps == [41])
+  }
+
   @Test func `a peer that repairs as fast, or that could not be measured, is not beaten`() {
     #expect(RepairReport.Comparison(peer: "p", kind: .silent, ours: 64, theirs: 64.1).isMet)
     #expect(!RepairReport.Comparison(peer: "p", kind: .silent, ours: 64, theirs: 64).isMet)

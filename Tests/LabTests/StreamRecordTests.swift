@@ -93,5 +93,7 @@ import Testing
     var record = stream(50)
     for number in 20..<50 { record.sent[number] += milliseconds(7) }
     #expect(record.longestPause == 8)
+    #expect(record.longestPause(in: [stretch(0, 19), stretch(27, 49)]) == 1)
+    #expect(record.longestPause(in: [stretch(0, 10), stretch(22, 24)]) == 8)
   }
 }

@@ -170,4 +170,37 @@ import Testing
     world.checkTables()
     #expect(world.violations == [])
   }
+
+  /// Every other of them is found while the other way is still in doubt for the one before.
+  @Test(arguments: [true, false]) func `grey holes on the way in use, one after the other`(isProtected: Bool) throws {
+    let world = try standing(.ring(6), isProtected: isProtected, seed: 75)
+    let flows = [(0, 2), (2, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
+    world.run(for: .milliseconds(1_300))
+    var (worst, victims) = (Duration.zero, Set<Int>())
+    for number in 0..<24 {
+      let node = try #require(world.nodes[0].running?.storage)
+      let channel = try #require(
+        node.pointee.channels.first { world.nodes[2].running?.storage.pointee.identity.id == $0.peer })
+      let egress = try #require(channel.ways.main?.egress)
+      let first = node.pointee.neighbour.adjacencies.first { $0.number == egress }?.id
+      let victim = first == world.nodes[1].running?.storage.pointee.identity.id ? 1 : [5, 3, 4][number % 3]
+      victims.insert(victim)
+      let start = world.now
+      world.setConduct(victim, .greyHole)
+      world.run(for: .milliseconds(1_500))
+      world.setConduct(victim, .honest)
+      world.run(for: .milliseconds(500))
+      for flow in flows { worst = max(worst, world.longestGap(flow, from: start, to: world.now)) }
+    }
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .milliseconds(200))
+    tell("\(isProtected ? "protected" : "unprotected"), \(victims.count) grey holes in turn: worst gap", worst)
+    #expect(worst <= (isProtected ? .milliseconds(2) : .seconds(1)))
+    #expect(victims.count > 1)
+    for flow in flows where isProtected {
+      #expect(world.traffic.flows[flow].sent == world.traffic.flows[flow].arrivals.count)
+    }
+    world.checkTables()
+    #expect(world.violations == [])
+  }
 }
