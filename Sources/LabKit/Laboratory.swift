@@ -127,12 +127,14 @@ public final class Laboratory {
             + "peer name \(b.interface) netns \(nodeB) mtu \(link.mtu)")
       case .wires:
         let (portA, portB, bridge) = wire(number)
+        // The kernel tells at once of carrier lost on an interface whose index differs from its peer's; of the others' it
+        // tells once a second, for all namespaces together, in which boxes are to be alone.
         root.append(
           "link add \(a.interface) netns \(nodeA) mtu \(link.mtu) type veth "
-            + "peer name \(portA) netns \(wireNamespace) mtu \(link.mtu)")
+            + "peer name \(portA) index \(10_000 + 2 * number) netns \(wireNamespace) mtu \(link.mtu)")
         root.append(
           "link add \(b.interface) netns \(nodeB) mtu \(link.mtu) type veth "
-            + "peer name \(portB) netns \(wireNamespace) mtu \(link.mtu)")
+            + "peer name \(portB) index \(10_001 + 2 * number) netns \(wireNamespace) mtu \(link.mtu)")
         // A wire forwards what a bridge keeps to itself (group_fwd_mask: 01-80-C2-00-00-0E) and speaks no protocol.
         wires += [
           "link add \(bridge) type bridge stp_state 0 mcast_snooping 0 group_fwd_mask 0x4000 forward_delay 0",

@@ -17,6 +17,8 @@ public struct RepairFigures: Sendable {
   public var before: StretchFigures
   /// The longest time between two departures, ms, during the failures that count: a machine that is too busy shows here.
   public var longestPause: Double
+  /// How long it took to make each failure that counts, ms: the kernel takes two ports down one after the other.
+  public var making: [Double]
   /// Failures that were made again, since a sender stood still during the first.
   public var repeated: Int
 
@@ -33,6 +35,7 @@ public struct RepairFigures: Sendable {
     let start = record.arrivals.first?.time ?? 0
     before = record.figures(in: [start..<max(start, stretches.first?.lowerBound ?? 0)])[0]
     longestPause = record.longestPause(in: stretches)
+    making = run.cuts.filter { !$0.isVoid }.map { StreamRecord.milliseconds($0.done - $0.began) }
     repeated = run.cuts.count(where: \.isVoid)
   }
 
@@ -75,8 +78,11 @@ public struct RepairFigures: Sendable {
       "lost": lost, "late": late, "noticed": noticed, "duplicates": duplicates, "reordered": reordered,
       "lostBeforeFirst": before.lost, "gapBeforeFirst": before.gap, "senderPauseMilliseconds": longestPause,
       "repeated": repeated,
+      "makingMilliseconds": spread(making),
       "limit": verdict.limit, "met": verdict.isMet,
-      "each": cuts.map { ["gapMilliseconds": $0.gap, "lost": Double($0.lost)] },
+      "each": zip(cuts, making).map {
+        ["gapMilliseconds": $0.gap, "lost": Double($0.lost), "makingMilliseconds": $1]
+      },
     ]
   }
 }

@@ -57,6 +57,9 @@ final class AuthorityState {
   var advertisersDue = Instant.never
   /// Members whose certificates' issuer has left, to be certified anew; some at a time.
   var orphans: [ComponentID] = []
+  /// When alternates were laid last, and how many more are laid one by one.
+  private var slicedAt = Instant.zero
+  private var slicesGentle = 0
   var orphansDue = Instant.never
   /// When other MAs are told of members again: their streams were full, or they had no route.
   var tellingDue = Instant.never
@@ -83,6 +86,12 @@ final class AuthorityState {
   static let alternatesBudget = 20_000
   /// Components whose alternates are laid at once, and when the next follow.
   static let alternatesAtOnce = 4
+  /// After a rest the first so many are laid one by one: in a small network all of a change, with pauses for traffic
+  /// between.
+  static let gentleCount = 32
+  static let gentleRest = Duration.milliseconds(100)
+  /// More best ways than this are laid at once only for components without another good way.
+  static let bestAtOnce = 2
   static let alternatesPace = Duration.milliseconds(1)
   static let detoursBudget = 20_000
   /// Best ways laid at once beyond which chunks go by one way, and for how long.
@@ -125,6 +134,15 @@ final class AuthorityState {
 
   func wantAlternates(_ number: UInt32) {
     if alternatesAreWanted.insert(number).inserted { alternatesWanted.append(number) }
+  }
+
+  /// How many components' alternates are laid now.
+  func alternatesSlice(at now: Instant) -> Int {
+    if now - slicedAt > AuthorityState.gentleRest { slicesGentle = AuthorityState.gentleCount }
+    slicedAt = now
+    if slicesGentle == 0 { return AuthorityState.alternatesAtOnce }
+    slicesGentle -= 1
+    return 1
   }
 
   /// The next `count` of them, those wanted first in front.

@@ -70,7 +70,7 @@ extension Node {
   }
 
   /// Puts ways in doubt; true when there were some.
-  private func leave(_ channel: Channel, at now: Instant, _ isMeant: (Way) -> Bool) -> Bool {
+  func leave(_ channel: Channel, at now: Instant, _ isMeant: (Way) -> Bool) -> Bool {
     var any = false
     for case let way? in channel.ways.places where isMeant(way) {
       way.doubtEnds = max(way.doubtEnds, now + Way.doubt)

@@ -34,18 +34,45 @@ extension Node {
     authority.graph.smallestFrameSize = UInt16(clamping: authority.size.smallestFrame)
     for id in authority.graph.recompute() {
       guard let number = authority.byID[id], let admission = authority.admissions[number] else { continue }
+      leaveBroken(channels[Int(number)], admission, at: now)
       admission.setPath(authority.graph.path(to: id), isPaired: admission.laid.first?.isPaired ?? false, at: 0)
     }
     var (waiting, count) = waitingForWays(authority)
     if growTo(longestWay(waiting), at: now) { (waiting, count) = waitingForWays(authority) }
     if count > AuthorityState.manyWays { authority.hurriesUntil = now + AuthorityState.hurry }
+    // Who has another way keeps to it for some milliseconds, so that what is told to all does not delay what they send.
     for (channel, admission) in waiting {
-      if admission.laid.first?.isStale ?? false { layWay(channel, admission, place: 0, at: now) }
+      if admission.laid.first?.isStale ?? false {
+        if count > AuthorityState.bestAtOnce, hasGoodWay(channel, admission, at: now) {
+          authority.wantAlternates(channel.number)
+        } else {
+          layWay(channel, admission, place: 0, at: now)
+        }
+      }
       if admission.laid.dropFirst().contains(where: { $0.isStale }) { authority.wantAlternates(channel.number) }
     }
     if !authority.alternatesWanted.isEmpty || authority.graph.hasPendingAlternates {
       authority.alternatesDue = min(authority.alternatesDue, now + AuthorityState.alternatesPace)
     }
+  }
+
+  /// The best way so far has lost a link: another is taken at once, where there is one, also when nobody has said so on the
+  /// way itself, or this node's own end of the link has not told yet.
+  private mutating func leaveBroken(_ channel: Channel, _ admission: Admission, at now: Instant) {
+    guard let authority, let way = channel.ways.at(0), !way.isInDoubt(at: now), let path = admission.path,
+      path.links.contains(where: { authority.graph.frameSize(of: $0) == nil })
+    else { return }
+    if leave(channel, at: now, { $0 === way }) { chooseWays(channel, at: now) }
+  }
+
+  /// What it is sent now goes by a way that nobody has called broken and all of whose links are there: a component may
+  /// tell of a link's end before this node sees it itself.
+  private func hasGoodWay(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
+    guard let authority, let way = channel.ways.main, neighbour.isUp(way.egress), !way.isInDoubt(at: now),
+      let place = channel.ways.places.firstIndex(where: { $0 === way }), place < admission.laid.count, place > 0,
+      let path = admission.laid[place].path
+    else { return false }
+    return path.links.allSatisfy { authority.graph.frameSize(of: $0) != nil }
   }
 
   /// Components some of whose ways are stale, and how many best ways are among those. Near ones first: what is told to far
@@ -89,7 +116,7 @@ extension Node {
     for id in authority.graph.nextAlternates(budget: AuthorityState.alternatesBudget) {
       if let number = authority.byID[id] { authority.wantAlternates(number) }
     }
-    for number in authority.takeWanted(AuthorityState.alternatesAtOnce) {
+    for number in authority.takeWanted(authority.alternatesSlice(at: now)) {
       let channel = channels[Int(number)]
       guard let admission = authority.admissions[number], channel.session != nil else { continue }
       admission.setAlternates(authority.graph.routes(to: channel.peer))
