@@ -65,14 +65,14 @@ extension Node {
     if leave(channel, at: now, { $0 === way }) { chooseWays(channel, at: now) }
   }
 
-  /// What it is sent now goes by a way that nobody has called broken and all of whose links are there: a component may
-  /// tell of a link's end before this node sees it itself.
+  /// What it is sent now goes by a way that nobody has called broken and all of whose links are there (the best one's was
+  /// looked at as its path changed): a component may tell of a link's end before this node sees it itself.
   private func hasGoodWay(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
     guard let authority, let way = channel.ways.main, neighbour.isUp(way.egress), !way.isInDoubt(at: now),
-      let place = channel.ways.places.firstIndex(where: { $0 === way }), place < admission.laid.count, place > 0,
+      let place = channel.ways.places.firstIndex(where: { $0 === way }), place < admission.laid.count,
       let path = admission.laid[place].path
     else { return false }
-    return path.links.allSatisfy { authority.graph.frameSize(of: $0) != nil }
+    return place == 0 || path.links.allSatisfy { authority.graph.frameSize(of: $0) != nil }
   }
 
   /// Components some of whose ways are stale, and how many best ways are among those. Near ones first: what is told to far
