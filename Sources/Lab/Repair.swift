@@ -137,9 +137,10 @@ struct RepairSitting {
 
   private func warn(_ figures: RepairFigures) {
     if figures.repeated > 0 {
-      print("    \(figures.repeated) failures were made again: a sender itself had paused for more than 3 ms meanwhile")
+      print(
+        "    made again, a sender itself having paused for more than \(RepairRun.disturbance) ms: \(figures.repeated)")
     }
-    if figures.longestPause > 3 {
+    if figures.longestPause > RepairRun.disturbance {
       print(
         String(format: "    the sender itself paused for %.1f ms: the machine is too busy", figures.longestPause))
     }

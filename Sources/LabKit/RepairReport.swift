@@ -13,7 +13,7 @@ public struct RepairFigures: Sendable {
   public var protection: Protection
   public var kind: RepairKind
   public var cuts: [StretchFigures]
-  /// What happened before the first failure.
+  /// What happened before the first failure, also one that was made again.
   public var before: StretchFigures
   /// The longest time between two departures, ms, during the failures that count: a machine that is too busy shows here.
   public var longestPause: Double
@@ -33,7 +33,7 @@ public struct RepairFigures: Sendable {
     let stretches = run.stretches(untilUndone: system != Self.ours)
     cuts = record.figures(in: stretches)
     let start = record.arrivals.first?.time ?? 0
-    before = record.figures(in: [start..<max(start, stretches.first?.lowerBound ?? 0)])[0]
+    before = record.figures(in: [start..<max(start, run.firstFailure)])[0]
     longestPause = record.longestPause(in: stretches)
     making = run.cuts.filter { !$0.isVoid }.map { StreamRecord.milliseconds($0.done - $0.began) }
     repeated = run.cuts.count(where: \.isVoid)

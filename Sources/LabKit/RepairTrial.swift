@@ -43,7 +43,20 @@ public struct RepairRun: Sendable {
   static let underway: Int64 = 10_000_000
 
   /// A sender that paused for longer, ms, has stood still with the machine: the time between arrivals is not the network's.
-  static let disturbance = 3.0
+  public static let disturbance = 3.0
+
+  /// Failures that count.
+  var valid: Int { cuts.count { !$0.isVoid } }
+
+  /// After the last failure, the streams still running: whether it is to be made again. Beyond a quarter of all the machine
+  /// is as it is, and they count.
+  mutating func judgeLast(_ streams: [GapStream], of wanted: Int) {
+    let paused = streams.map { $0.longestPause(since: cuts[cuts.count - 1].began - Self.underway) }.max() ?? 0
+    cuts[cuts.count - 1].isVoid = paused > Self.disturbance && cuts.count - valid < max(2, wanted / 4)
+  }
+
+  /// When the first packet may have met a failure, one that does not count included, ns.
+  var firstFailure: Int64 { cuts.first.map { $0.began - Self.underway } ?? 0 }
 
   /// From each failure that counts to the next, the last one to the end of the longest stream; or only until it was undone.
   public func stretches(untilUndone: Bool = false) -> [Range<Int64>] {
@@ -216,8 +229,6 @@ public final class RepairTrial {
     }
   }
 
-  /// Failures during which a sender stood still are made again; beyond a quarter of them the machine is as it is, and they
-  /// count.
   /// - Parameter progress: called with each failure's number and place.
   public func run(_ kind: RepairKind, cuts: Int, progress: (Int, String) -> Void = { _, _ in }) throws -> RepairRun {
     try requireWhole()
@@ -227,29 +238,24 @@ public final class RepairTrial {
       network: laboratory.topology.name, kind: kind, protection: protection, rate: shape.rate)
     do {
       try pause(1)
-      var (valid, number) = (0, 0)
-      while valid < cuts {
-        let place = try place(kind, valid)
-        progress(valid, text(place))
-        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place, number: valid) })
+      while run.valid < cuts {
+        let number = run.valid
+        let place = try place(kind, number)
+        progress(number, text(place))
+        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place, number: number) })
         do {
           try pause(kind.hold)
         } catch {
           try? undo(kind, at: place)
           throw error
         }
-        run.cuts[number].undone = lab_now()
+        let last = run.cuts.count - 1
+        run.cuts[last].undone = lab_now()
         try undo(kind, at: place)
-        let next = Double(run.cuts[number].began) / 1e9 + kind.period
+        let next = Double(run.cuts[last].began) / 1e9 + kind.period
         try requireWhole()
         try pause(max(0, next - now()))
-        let paused = streams.map { $0.stream.longestPause(since: run.cuts[number].began - RepairRun.underway) }.max()
-        if paused ?? 0 > RepairRun.disturbance, number - valid < max(2, cuts / 4) {
-          run.cuts[number].isVoid = true
-        } else {
-          valid += 1
-        }
-        number += 1
+        run.judgeLast(streams.map(\.stream), of: cuts)
       }
     } catch {
       for (_, stream) in streams { _ = stream.record() }

@@ -13,7 +13,8 @@ extension NeighbourEngine {
   /// Takes a new neighbour in. When the port's table is full, the longest silent neighbour without a key makes room,
   /// but none with a certificate for one without, and none that was proved for one that was not. A proved one comes
   /// before what it left behind itself on the port under other addresses, with a key or without, and where it has no
-  /// place yet before others that were proved, those first who have several. Who has all the places it may have gets another for its own only.
+  /// place yet before others that were proved, those first who have several. Who has all the places it may have gets
+  /// another for its own only.
   mutating func admit(
     _ id: ComponentID, at source: MACAddress, on port: PortPointer, shown: (MembershipCertificate, [UInt8])?,
     isProved: Bool, nonce: Bytes16, epoch: UInt32, now: Instant
@@ -128,6 +129,7 @@ extension NeighbourEngine {
     return found
   }
 
+  /// Records of the port that show neither a key nor a proof.
   private func unprovedCount(on port: PortPointer) -> Int {
     var count = 0
     for i in 0..<port.pointee.neighbourCount {

@@ -35,6 +35,9 @@ final class AuthorityState {
   var recomputeDue = Instant.never
   /// When the next alternates are computed and laid; `never` when all are.
   var alternatesDue = Instant.never
+  /// When alternates were laid last, and how many more are laid one by one.
+  private var slicedAt = Instant.zero
+  private var slicesGentle = 0
   /// Until then so many best ways are being laid that each chunk goes by one way only, the first time.
   var hurriesUntil = Instant.zero
   /// Channels whose alternates are to be looked at.
@@ -57,9 +60,6 @@ final class AuthorityState {
   var advertisersDue = Instant.never
   /// Members whose certificates' issuer has left, to be certified anew; some at a time.
   var orphans: [ComponentID] = []
-  /// When alternates were laid last, and how many more are laid one by one.
-  private var slicedAt = Instant.zero
-  private var slicesGentle = 0
   var orphansDue = Instant.never
   /// When other MAs are told of members again: their streams were full, or they had no route.
   var tellingDue = Instant.never
@@ -86,13 +86,13 @@ final class AuthorityState {
   static let alternatesBudget = 20_000
   /// Components whose alternates are laid at once, and when the next follow.
   static let alternatesAtOnce = 4
+  static let alternatesPace = Duration.milliseconds(1)
   /// After a rest the first so many are laid one by one: in a small network all of a change, with pauses for traffic
   /// between.
   static let gentleCount = 32
   static let gentleRest = Duration.milliseconds(100)
   /// More best ways than this are laid at once only for components without another good way.
   static let bestAtOnce = 2
-  static let alternatesPace = Duration.milliseconds(1)
   static let detoursBudget = 20_000
   /// Best ways laid at once beyond which chunks go by one way, and for how long.
   static let manyWays = 32
@@ -286,7 +286,7 @@ final class Admission {
   /// All ways are to be laid anew though their paths are the same.
   func markStale() {
     if laid.isEmpty { laid.append(LaidWay()) }
-    for i in laid.indices { laid[i].isStale = true }
+    for i in laid.indices { laid[i].markStale() }
   }
 
   /// Makes room for another attempt: first among those through the same neighbour, of those the ones that no link key
@@ -315,6 +315,8 @@ struct LaidWay {
   var isPaired = false
   /// It must be laid, for the first time or anew: another path, a hop's new key, a counter that is worn out.
   var isStale = false
+  /// It is that although its path is the same: what is laid may not work any more.
+  private(set) var isWorn = false
   /// R of the way there.
   var route: UInt32?
   /// R of the ways back given out, the newest last. The one in use stays good with all newer ones, and at least three.
@@ -322,6 +324,17 @@ struct LaidWay {
 
   static let returnRoutesKept = 3
   static let returnRoutesLimit = 16
+
+  mutating func markStale() {
+    isStale = true
+    isWorn = true
+  }
+
+  mutating func isLaid(by route: UInt32) {
+    isStale = false
+    isWorn = false
+    self.route = route
+  }
 
   /// Takes a new way back in, and tells which ones are over. While the component has not used a newer one, frames under
   /// way come by the one it uses.

@@ -274,20 +274,14 @@ extension AuthorityState {
     return graph.links(from: link.from).first { $0.isKin(to: link) }
   }
 
-  /// A condemned link as it is numbered now, if that is not another one.
-  func currentCondemned(_ i: Int) -> TopologyLink? {
-    let link = faults.condemned[i].link
-    if graph.frameSize(of: link) != nil { return link }
-    return graph.links(from: link.from).first { kin in
-      kin.isKin(to: link) && !faults.condemned.contains { !$0.isLifted && $0.link.isSameLink(as: kin) }
-    }
-  }
-
-  /// A condemned link has another number at one end.
-  func renumber(_ i: Int, _ link: TopologyLink) {
+  /// Where a condemned link has another number at one end by now, and is not another condemned one, it gets that.
+  func renumberCondemned(_ i: Int) {
     let old = faults.condemned[i].link
-    let new = link.from == old.from ? link : link.reversed
-    if new == old { return }
+    guard graph.frameSize(of: old) == nil,
+      let new = graph.links(from: old.from).first(where: { kin in
+        kin.isKin(to: old) && !faults.condemned.contains { !$0.isLifted && $0.link.isSameLink(as: kin) }
+      })
+    else { return }
     faults.condemned[i].link = new
     for k in faults.condemned[i].path.indices where faults.condemned[i].path[k] == old {
       faults.condemned[i].path[k] = new

@@ -392,7 +392,7 @@ extension Node {
         authority.faults.condemned.remove(at: i)
         continue
       }
-      if let current = authority.currentCondemned(i) { authority.renumber(i, current) }
+      authority.renumberCondemned(i)
       let entry = authority.faults.condemned[i]
       var isQueued = false
       if let path = retestPath(entry) {

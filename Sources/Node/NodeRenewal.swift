@@ -176,7 +176,7 @@ extension Node {
     own.markStale()
     for (_, other) in authority.admissions {
       for i in other.laid.indices where other.laid[i].path?.passes(channel.peer) ?? false {
-        other.laid[i].isStale = true
+        other.laid[i].markStale()
       }
     }
   }

@@ -65,12 +65,12 @@ extension Node {
     if leave(channel, at: now, { $0 === way }) { chooseWays(channel, at: now) }
   }
 
-  /// What it is sent now goes by a way that nobody has called broken and all of whose links are there (the best one's was
-  /// looked at as its path changed): a component may tell of a link's end before this node sees it itself.
+  /// What it is sent now goes by a way that nobody has called broken, whose hops have the keys it was built with, and all
+  /// of whose links are there (the best one's were looked at as its path changed): a component may tell of a link's end before this node sees it itself.
   private func hasGoodWay(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
     guard let authority, let way = channel.ways.main, neighbour.isUp(way.egress), !way.isInDoubt(at: now),
       let place = channel.ways.places.firstIndex(where: { $0 === way }), place < admission.laid.count,
-      let path = admission.laid[place].path
+      !admission.laid[place].isWorn, let path = admission.laid[place].path
     else { return false }
     return place == 0 || path.links.allSatisfy { authority.graph.frameSize(of: $0) != nil }
   }
@@ -192,10 +192,9 @@ extension Node {
       authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.retryDelay)
       return
     }
-    admission.laid[place].isStale = false
     if let old = admission.laid[place].route { authority.forwardRoutes[old] = nil }
     authority.forwardRoutes[there.route] = channel.number
-    admission.laid[place].route = there.route
+    admission.laid[place].isLaid(by: there.route)
     authority.returnRoutes[back.route] = ReturnPlace(channel: channel.number, place: UInt8(place))
     for gone in admission.laid[place].give(back.route, lastUsed: channel.lastReturnRoutes[place]) {
       authority.returnRoutes[gone] = nil

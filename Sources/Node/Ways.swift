@@ -77,6 +77,12 @@ struct WayFindings {
     // A late answer has ended it.
     if way.doubtEnds < probing.silenceEnds { probing.silenceEnds = .zero }
   }
+
+  /// The other, known before, but where this one is in doubt for lost probes, and for longer.
+  func orWorse(_ other: WayFindings?, at now: Instant) -> WayFindings {
+    guard let other else { return self }
+    return probing.silenceEnds > max(other.probing.silenceEnds, now) ? self : other
+  }
 }
 
 /// All of a peer's ways.
@@ -103,7 +109,7 @@ struct Ways {
   mutating func put(_ way: Way?, at place: Int, of count: Int, at now: Instant) {
     guard place < Ways.limit else { return }
     while places.count <= place { places.append(nil) }
-    if let way, let found = takeFindings(for: way, at: place, now) { way.inherit(found, at: now) }
+    if let way, let found = takeFindings(for: way, place, now) { way.inherit(found, at: now) }
     keepFindings(at: place, besides: way, now)
     places[place] = way
     let count = max(count, place + 1)
@@ -113,29 +119,24 @@ struct Ways {
     }
   }
 
-  /// Of the ways that are as this one what the worst has shown, or what the one at its place has: of two parallel links
-  /// further on nobody here knows which it is that loses frames, and the MA puts the better way before the other.
-  private mutating func takeFindings(for way: Way, at place: Int, _ now: Instant) -> WayFindings? {
-    var best: WayFindings?
-    if place < places.count, let old = places[place], old.isAs(way) { best = WayFindings(old, at: now) }
-    for case let other? in places where other.isAs(way) {
-      let found = WayFindings(other, at: now)
-      if best.map({ found.probing.silenceEnds > $0.probing.silenceEnds }) ?? true { best = found }
+  /// Of the ways that are as this one what the one at its place has shown, or one that is in doubt for lost probes: of two
+  /// parallel links further on nobody here knows which it is that loses frames, and the MA puts the better way first.
+  private mutating func takeFindings(for way: Way, _ place: Int, _ now: Instant) -> WayFindings? {
+    var found: WayFindings?
+    for case let other? in [places[place]] + places where other.isAs(way) {
+      found = WayFindings(other, at: now).orWorse(found, at: now)
     }
-    if let i = findings.firstIndex(where: { $0.pathTag == way.pathTag && $0.egress == way.egress }) {
-      let found = findings.remove(at: i)
-      if best.map({ found.probing.silenceEnds > $0.probing.silenceEnds }) ?? true { best = found }
-    }
-    return best
+    return takeFindings(way.pathTag, way.egress)?.orWorse(found, at: now) ?? found
+  }
+
+  private mutating func takeFindings(_ pathTag: UInt32, _ egress: UInt16) -> WayFindings? {
+    findings.firstIndex { $0.pathTag == pathTag && $0.egress == egress }.map { findings.remove(at: $0) }
   }
 
   private mutating func keepFindings(at place: Int, besides way: Way?, _ now: Instant) {
     guard let old = places[place], !(way.map { old.isAs($0) } ?? false) else { return }
-    var kept = WayFindings(old, at: now)
-    if let i = findings.firstIndex(where: { $0.pathTag == old.pathTag && $0.egress == old.egress }) {
-      let other = findings.remove(at: i)
-      if other.probing.silenceEnds > kept.probing.silenceEnds { kept = other }
-    }
+    let before = takeFindings(old.pathTag, old.egress)
+    let kept = before?.orWorse(WayFindings(old, at: now), at: now) ?? WayFindings(old, at: now)
     if findings.count == Ways.limit { findings.removeFirst() }
     findings.append(kept)
   }

@@ -115,6 +115,7 @@ import Testing
     run.cuts[0].isVoid = true
     let figures = RepairFigures(run, stream: 0)
     #expect(figures.gaps == [21] && figures.losses == [20] && figures.repeated == 1)
+    #expect(figures.before.lost == 0)
     run.cuts[0].isVoid = false
     run.cuts[1].isVoid = true
     #expect(RepairFigures(run, stream: 0).gaps == [41])

@@ -137,6 +137,23 @@ import Testing
     #expect(harness.now - from < .seconds(1), "\(harness.now - from)")
   }
 
+  @Test func `the last place of a port stays with who has no other, and one who has is refused`() throws {
+    let harness = segment((11...18).map { $0 }, seed: 38)
+    harness.wires[0].isRecording = true
+    for i in 1...8 { harness.setPort(i) }
+    harness.run(for: .seconds(5))
+    #expect(linksUp(harness).count == 8)
+    harness.setPort(8, isUp: false)
+    harness.run(for: .seconds(70))
+    let newcomer = try #require(harness.wires[0].heard.first { $0.type == 1 && $0.from == 8 })
+    let holder = try #require(harness.wires[0].heard.last { $0.type == 1 && $0.from == 1 })
+    let places = [MACAddress(0x0266_0000_0001), MACAddress(0x0266_0000_0002)]
+    _ = harness.inject(newcomer.bytes, into: 0, from: places[0])
+    #expect(harness.inject(holder.bytes, into: 0, from: places[1]) == .refused(.noRoomForNeighbour))
+    let strangers = harness.boxes[0].engine.adjacencies.filter { places.contains($0.address) }
+    #expect(strangers.map(\.id) == [harness.boxes[8].identity.id])
+  }
+
   @Test func `a member with many addresses lengthens no other's hellos`() throws {
     let harness = Harness(seed: 36)
     harness.addBox(10)

@@ -5,14 +5,6 @@ import Wire
 
 @testable import Runtime
 
-/// A run directory under the temporary directory, removed afterwards.
-private func inDirectory(_ body: ([UInt8]) throws -> Void) throws {
-  let path = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
-  try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  defer { try? FileManager.default.removeItem(atPath: path) }
-  try body(Array(path.utf8))
-}
-
 private func words(_ text: String) -> [[UInt8]] { text.split(separator: " ").map { Array($0.utf8) } }
 
 /// A client whose calls do not wait, so that loop and client take turns on one thread.

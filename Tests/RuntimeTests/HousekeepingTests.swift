@@ -23,20 +23,29 @@ struct HousekeepingTests {
     return longest
   }
 
+  /// A loop whose store takes so many milliseconds to write, and the directory of its control socket.
+  private func withStore(
+    taking milliseconds: UInt32, _ outcome: @escaping @Sendable ([UInt8]) -> String? = { _ in nil },
+    _ body: @escaping @Sendable (inout Loop<Relay>, [UInt8]) throws -> Void
+  ) throws {
+    try inDirectory { directory in
+      try inNamespace([("a0", "b0")]) {
+        var loop = try relayLoop(
+          ["a0"], options: LoopOptions(controlPath: directory + Array("/control".utf8)),
+          persist: { contents in
+            usleep(milliseconds * 1000)
+            return outcome(contents)
+          })
+        try body(&loop, directory)
+      }
+    }
+  }
+
   @Test func `frames pass while the store is written for 300 ms, and who asked for it is answered afterwards`() throws {
-    let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    try inNamespace([("a0", "b0")]) {
-      var loop = try relayLoop(
-        ["a0"], options: LoopOptions(controlPath: Array("\(directory)/control".utf8)),
-        persist: { contents in
-          usleep(300_000)
-          return contents == [0x62] ? "no space" : nil
-        })
+    try withStore(taking: 300, { $0 == [0x62] ? "no space" : nil }) { loop, directory in
       let raw = try RawSender("b0")
       for (word, answer) in [("a", 0), ("b", 1)] as [(String, UInt8)] {
-        let client = RawClient(Array(directory.utf8))
+        let client = RawClient(directory)
         client.send(
           ControlProtocol.encode(ControlRequest(words: [Array("keep".utf8), Array(word.utf8)], attachment: [])))
         let settled = loop.node.storesSettled
@@ -87,38 +96,38 @@ struct HousekeepingTests {
   }
 
   @Test func `while another namespace holds RTNL the loop turns and frames pass`() throws {
-    let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    let script =
-      "for i in $(seq 1 60); do echo \"link add d$i group 5 type bridge\"; done | ip -batch - && echo > \(directory)/now"
-      + " && ip link del group 5; echo > \(directory)/done"
-    try inNamespace([("a0", "b0"), ("c0", "d0")]) {
-      var loop = try relayLoop(["a0", "c0"])
-      let status = loop.ports.sockets[1].status
-      let index = loop.ports.sockets[1].ifindex
-      #expect(system("unshare -n sh -c '\(script)' &") == 0)
-      _ = longestTurn(&loop) { _ in access("\(directory)/now", F_OK) == 0 }
-      var (changed, changeTook) = (Process.now, Duration.zero)
-      let raw = try RawSender("b0")
-      var sent = loop.node.received
-      let longest = longestTurn(&loop, .seconds(5)) { loop in
-        if loop.node.received == sent {
-          raw.send(etherType: [0x88, 0xb5], [1])
-          sent += 1
+    try inDirectory { path in
+      let directory = String(decoding: path, as: UTF8.self)
+      let script =
+        "for i in $(seq 1 60); do echo \"link add d$i group 5 type bridge\"; done | ip -batch - && echo > \(directory)/now"
+        + " && ip link del group 5; echo > \(directory)/done"
+      try inNamespace([("a0", "b0"), ("c0", "d0")]) {
+        var loop = try relayLoop(["a0", "c0"])
+        let status = loop.ports.sockets[1].status
+        let index = loop.ports.sockets[1].ifindex
+        #expect(system("unshare -n sh -c '\(script)' &") == 0)
+        _ = longestTurn(&loop) { _ in access("\(directory)/now", F_OK) == 0 }
+        var (changed, changeTook) = (Process.now, Duration.zero)
+        let raw = try RawSender("b0")
+        var sent = loop.node.received
+        let longest = longestTurn(&loop, .seconds(5)) { loop in
+          if loop.node.received == sent {
+            raw.send(etherType: [0x88, 0xb5], [1])
+            sent += 1
+          }
+          if Process.now - changed > .milliseconds(20) {
+            changed = Process.now
+            loop.apply([.gone(ifindex: index), .present(ifindex: index, status)])
+            changeTook = max(changeTook, Process.now - changed)
+          }
+          return access("\(directory)/done", F_OK) == 0
         }
-        if Process.now - changed > .milliseconds(20) {
-          changed = Process.now
-          loop.apply([.gone(ifindex: index), .present(ifindex: index, status)])
-          changeTook = max(changeTook, Process.now - changed)
-        }
-        return access("\(directory)/done", F_OK) == 0
+        #expect(longest < .milliseconds(100) && changeTook < .milliseconds(100), "\(longest.microseconds) us")
+        #expect(loop.node.received > 20)
+        _ = longestTurn(&loop) { $0.openings.isEmpty }
+        #expect(loop.ports.count == 2)
+        loop.shutdown()
       }
-      #expect(longest < .milliseconds(100) && changeTook < .milliseconds(100), "\(longest.microseconds) us")
-      #expect(loop.node.received > 20)
-      _ = longestTurn(&loop) { $0.openings.isEmpty }
-      #expect(loop.ports.count == 2)
-      loop.shutdown()
     }
   }
 
@@ -171,19 +180,10 @@ struct HousekeepingTests {
   }
 
   @Test func `who asked is answered after two writes at the most, though the store changes all the time`() throws {
-    let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    try inNamespace([("a0", "b0")]) {
-      var loop = try relayLoop(
-        ["a0"], options: LoopOptions(controlPath: Array("\(directory)/control".utf8)),
-        persist: { _ in
-          usleep(100_000)
-          return nil
-        })
+    try withStore(taking: 100) { loop, directory in
       func change(_ loop: inout Loop<Relay>) { loop.withNode { _ = $0.outputs.append(.persist([0x7a])) } }
       change(&loop)
-      let client = RawClient(Array(directory.utf8))
+      let client = RawClient(directory)
       client.send(
         ControlProtocol.encode(ControlRequest(words: [Array("keep".utf8), [0x61]], attachment: [])))
       var reply: [UInt8] = []
@@ -200,20 +200,11 @@ struct HousekeepingTests {
   }
 
   @Test func `clients that ask and leave while the store is written leave nothing behind`() throws {
-    let directory = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    try inNamespace([("a0", "b0")]) {
-      var loop = try relayLoop(
-        ["a0"], options: LoopOptions(controlPath: Array("\(directory)/control".utf8)),
-        persist: { _ in
-          usleep(500_000)
-          return nil
-        })
+    try withStore(taking: 500) { loop, directory in
       let request = ControlProtocol.encode(ControlRequest(words: [Array("keep".utf8), [0x61]], attachment: []))
       var most = 0
       for _ in 0..<40 {
-        let client = RawClient(Array(directory.utf8))
+        let client = RawClient(directory)
         client.send(request)
         _ = longestTurn(&loop, .milliseconds(5)) { _ in false }
         most = max(most, loop.waitingAnswers.count)

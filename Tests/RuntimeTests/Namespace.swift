@@ -53,6 +53,14 @@ func ip(_ command: String) throws {
   if status != 0 { throw Refused(what: "ip " + command, errno: status) }
 }
 
+/// A run directory under the temporary directory, removed afterwards.
+func inDirectory(_ body: ([UInt8]) throws -> Void) throws {
+  let path = NSTemporaryDirectory() + "lifeline-test-\(UUID().uuidString)"
+  try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(atPath: path) }
+  try body(Array(path.utf8))
+}
+
 func relayLoop(
   _ names: [String], options: LoopOptions = LoopOptions(), slabs: Int = 768, tunnels: TunnelConfiguration? = nil,
   persist: @escaping ([UInt8]) -> String? = { _ in nil }

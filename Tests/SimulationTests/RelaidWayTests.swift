@@ -217,6 +217,19 @@ extension Node {
       #expect(seventh.formerRoute == fifth.builder.route)
       ways.put(fifth, at: 2, of: 3, at: later)
       #expect(ways.way(of: fifth.builder.route) === fifth && ways.way(of: seventh.builder.route) === seventh)
+      // What is over of one that has gone is no worse than what the one at the place has found since.
+      var again8 = Ways()
+      let gone = again(8)
+      again8.put(gone, at: 1, of: 2, at: now)
+      gone.probing.silenceEnds = now + .seconds(1)
+      gone.doubtEnds = gone.probing.silenceEnds
+      again8.put(again(8), at: 0, of: 1, at: now)
+      again8.at(0)?.probing.silenceEnds = .zero
+      again8.at(0)?.doubtEnds = .zero
+      again8.at(0)?.probing.sent(11, counter: 110, traffic: .bulk, at: later)
+      again8.at(0)?.probing.countLoss()
+      again8.put(again(8), at: 0, of: 1, at: later)
+      #expect(again8.at(0)?.probing.lost == 1)
       // One of two links to a neighbour loses frames, and the MA lays the ways anew, the good one first: by links of this
       // node's own each keeps what was found of it; of links further on both are in doubt, and the MA's order decides.
       for other in [way.egress &+ 1, way.egress] {

@@ -150,6 +150,28 @@ import Testing
     }
   }
 
+  /// Before its neighbours have missed it: its keys are gone, and no link is down.
+  @Test func `a node on the way that begins anew at once`() throws {
+    let world = try standing(.grid(5, 5), isProtected: false, seed: 76)
+    let flows = [(0, 24), (24, 0), (0, 4), (20, 0)].map {
+      world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64)
+    }
+    world.run(for: .milliseconds(300))
+    var worst = Duration.zero
+    for victim in [1, 5, 2, 10, 1, 23] {
+      let start = world.now
+      world.crash(victim)
+      world.run(for: .milliseconds(5))
+      world.start(victim)
+      world.run(for: .milliseconds(1_500))
+      for flow in flows { worst = max(worst, world.longestGap(flow, from: start, to: world.now)) }
+    }
+    tell("unprotected, a node that begins anew at once: worst gap", worst)
+    #expect(worst <= .milliseconds(75))
+    world.checkTables()
+    #expect(world.violations == [])
+  }
+
   @Test(arguments: [true, false]) func `a node that passes hellos and drops what it should pass on`(isProtected: Bool)
     throws
   {

@@ -28,7 +28,7 @@ typedef struct {
 int32_t cs_packet_open(int32_t ifindex, const cs_packet_options *options);
 /// Frames the kernel dropped at this socket since the last call, or -errno.
 int64_t cs_packet_drops(int32_t fd);
-/* The index of the interface it is bound to; -1 once that is gone, or -errno. */
+/// The index of the interface it is bound to; -1 once that is gone, or -errno.
 int32_t cs_packet_interface(int32_t fd);
 
 /// Ends the process when there is no memory.
