@@ -17,8 +17,8 @@ public struct RepairFigures: Sendable {
   public var before: StretchFigures
   /// The longest time between two departures, ms, during the failures that count: a machine that is too busy shows here.
   public var longestPause: Double
-  /// How long it took to make each failure that counts, ms: the kernel takes two ports down one after the other.
-  public var making: [Double]
+  /// The failures that count, one for each of `cuts`.
+  public var failures: [RepairCut]
   /// Failures that were made again, since a sender stood still during the first.
   public var repeated: Int
 
@@ -35,12 +35,14 @@ public struct RepairFigures: Sendable {
     let start = record.arrivals.first?.time ?? 0
     before = record.figures(in: [start..<max(start, run.firstFailure)])[0]
     longestPause = record.longestPause(in: stretches)
-    making = run.cuts.filter { !$0.isVoid }.map { StreamRecord.milliseconds($0.done - $0.began) }
+    failures = run.cuts.filter { !$0.isVoid }
     repeated = run.cuts.count(where: \.isVoid)
   }
 
   public var verdict: RepairVerdict { RepairVerdict(kind, protection, cuts) }
   public var gaps: [Double] { cuts.map(\.gap) }
+  /// How long it took to make each failure, ms: the kernel takes two ports down one after the other.
+  public var making: [Double] { failures.map { StreamRecord.milliseconds($0.done - $0.began) } }
   public var losses: [Double] { cuts.map { Double($0.lost) } }
   public var lost: Int { cuts.reduce(0) { $0 + $1.lost } }
   public var late: Int { cuts.reduce(0) { $0 + $1.late } }
@@ -80,8 +82,13 @@ public struct RepairFigures: Sendable {
       "repeated": repeated,
       "makingMilliseconds": spread(making),
       "limit": verdict.limit, "met": verdict.isMet,
-      "each": zip(cuts, making).map {
-        ["gapMilliseconds": $0.gap, "lost": Double($0.lost), "makingMilliseconds": $1]
+      "each": zip(cuts, failures).map { cut, failure -> [String: Any] in
+        [
+          "place": failure.place, "gapMilliseconds": cut.gap, "lost": cut.lost,
+          // From when the failure began to be made.
+          "gapBeganMilliseconds": StreamRecord.milliseconds(cut.gapBegan - failure.began),
+          "makingMilliseconds": StreamRecord.milliseconds(failure.done - failure.began),
+        ]
       },
     ]
   }

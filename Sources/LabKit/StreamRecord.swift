@@ -59,6 +59,8 @@ public struct StretchFigures: Sendable, Equatable {
   /// The longest time between two arrivals one after the other, ms. One that began before the stretch counts from the
   /// stretch's beginning.
   public var gap = 0.0
+  /// When that gap began, ns of the monotonic clock.
+  public var gapBegan: Int64 = 0
 
   public init() {}
 }
@@ -93,13 +95,16 @@ extension StreamRecord {
       if !seen[number] || isLate[number] { result[current].lost += 1 }
       if isLate[number] { result[current].late += 1 }
     }
-    for (number, gap) in longestGaps(in: stretches).enumerated() { result[number].gap = Self.milliseconds(gap) }
+    for (number, gap) in longestGaps(in: stretches).enumerated() {
+      result[number].gap = Self.milliseconds(gap.length)
+      result[number].gapBegan = gap.began
+    }
     return result
   }
 
   /// Nanoseconds. The first departure and the last count as arrivals: a stream of which nothing arrives is one gap.
-  private func longestGaps(in stretches: [Range<Int64>]) -> [Int64] {
-    var longest = [Int64](repeating: 0, count: stretches.count)
+  private func longestGaps(in stretches: [Range<Int64>]) -> [(began: Int64, length: Int64)] {
+    var longest = [(began: Int64, length: Int64)](repeating: (0, 0), count: stretches.count)
     guard let begin = sent.first, let end = sent.last else { return longest }
     var first = 0
     var last = begin
@@ -108,9 +113,10 @@ extension StreamRecord {
       var reached = first
       while reached < stretches.count && stretches[reached].lowerBound < time {
         let stretch = stretches[reached]
-        let isWhole = last >= stretch.lowerBound
-        let gap = isWhole ? time - last : min(time, stretch.upperBound) - stretch.lowerBound
-        longest[reached] = max(longest[reached], gap)
+        let gap = last < stretch.lowerBound ? stretch.lowerBound..<min(time, stretch.upperBound) : last..<time
+        if gap.upperBound - gap.lowerBound > longest[reached].length {
+          longest[reached] = (gap.lowerBound, gap.upperBound - gap.lowerBound)
+        }
         reached += 1
       }
       last = time

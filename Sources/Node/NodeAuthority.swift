@@ -345,8 +345,10 @@ extension Node {
     guard let authority else { return }
     // Whatever came before is older.
     authority.admissions[channel.number]?.heldAdvertisement = []
+    let withdrawn = withdrawnLinks(from: channel.peer, advertisement)
     switch authority.graph.install(advertisement, from: channel.peer, at: now) {
     case .changed:
+      for number in withdrawn { leaveLink(number, at: now) }
       scheduleRecompute(at: now)
       // What lies behind a new link may know no way here before a beacon has come over it.
       if authority.graph.reportsUnconfirmedLink(channel.peer), authority.announcements.takeIfAvailable(at: now) {
@@ -355,6 +357,22 @@ extension Node {
     case .refreshed, .old: break
     case .full: counters.memberLimit &+= 1
     }
+  }
+
+  /// Links of this MA's own that the component's last LSA named and this one does not: the far end has lost them, and the
+  /// kernel may tell this end of it later, or never.
+  private func withdrawnLinks(from id: ComponentID, _ advertisement: LinkStateAdvertisement) -> [UInt16] {
+    guard let authority, let last = authority.graph.lsa(of: id) else { return [] }
+    func isNamed(_ number: UInt16) -> Bool {
+      advertisement.adjacencies.contains { $0.neighbour == identity.id && $0.neighbourNumber == number }
+    }
+    var withdrawn: [UInt16] = []
+    for adjacency in last.adjacencies where adjacency.neighbour == identity.id {
+      let number = adjacency.neighbourNumber
+      // The number is the component's word: only links to itself are its own to withdraw.
+      if !isNamed(number), neighbour.adjacency(number)?.id == id { withdrawn.append(number) }
+    }
+    return withdrawn
   }
 
   /// Beyond its budget only a component's newest LSA counts, and when there is budget again.

@@ -57,12 +57,17 @@ extension Node {
 
   /// An adjacency is down, or in doubt.
   mutating func linkFailed(_ number: UInt16, at now: Instant) {
-    for channel in channels where leave(channel, at: now, { $0.egress == number }) { chooseWays(channel, at: now) }
+    leaveLink(number, at: now)
     var broken = BrokenRoutes()
     relay.forEachRoute(by: number, usedSince: now - BrokenRoutes.recent) { route, authority, ingress in
       broken.add(route, authority: authority, to: ingress)
     }
     tell(broken, at: now)
+  }
+
+  /// All channels leave the ways that begin with an adjacency.
+  mutating func leaveLink(_ number: UInt16, at now: Instant) {
+    for channel in channels where leave(channel, at: now, { $0.egress == number }) { chooseWays(channel, at: now) }
   }
 
   mutating func linkCame(_ number: UInt16, at now: Instant) {

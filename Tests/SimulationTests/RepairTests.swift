@@ -117,6 +117,30 @@ import Testing
     #expect(world.violations == [])
   }
 
+  /// As behind a media converter. The far end tells the MA; nobody on the near side of the link has to.
+  @Test func `a link of the authority's whose carrier is lost at the far end alone`() throws {
+    for (layout, far) in [(Layout.ring(6), 2), (.grid(4, 4), 15)] {
+      let world = try standing(layout, isProtected: false, seed: 77)
+      let flow = world.startFlow(from: 0, to: far, every: .milliseconds(1), payload: 64)
+      world.run(for: .milliseconds(300))
+      var worst = Duration.zero
+      for medium in 0..<world.mediumCount where world.ends(of: medium).contains(0) {
+        let start = world.now
+        world.setCut(medium, true)
+        world.setCarrier(medium, false, of: world.ends(of: medium).max())
+        world.run(for: .milliseconds(400))
+        world.setCut(medium, false)
+        world.setCarrier(medium, true)
+        world.run(for: .milliseconds(600))
+        worst = max(worst, world.longestGap(flow, from: start, to: world.now))
+      }
+      tell("unprotected, carrier lost at the far end of an MA's link: worst gap", worst)
+      #expect(worst <= .milliseconds(3))
+      world.checkTables()
+      #expect(world.violations == [])
+    }
+  }
+
   @Test(arguments: [true, false], ["killed", "frozen"])
   func `a node on the way dies`(isProtected: Bool, how: String) throws {
     for (layout, far, victims) in [(Layout.ring(6), 2, [1, 5, 4]), (.grid(4, 4), 15, [1, 5, 10, 14])] {

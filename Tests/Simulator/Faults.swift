@@ -124,13 +124,13 @@ extension World {
     deliver(box, isOfPort: true) { $0.portChanged(PortNumber(UInt16(index + 1)), status, at: $1) }
   }
 
-  /// Carrier of all ports of a medium; a tunnel has none to lose.
-  public func setCarrier(_ medium: Int, _ isUp: Bool) {
+  /// Carrier of all ports of a medium, or of one node's alone; a tunnel has none to lose.
+  public func setCarrier(_ medium: Int, _ isUp: Bool, of node: Int? = nil) {
     if media[medium].kind == .tunnel {
       setCut(medium, !isUp)
       return
     }
-    for tap in media[medium].taps where taps[tap].hasCarrier != isUp {
+    for tap in media[medium].taps where taps[tap].hasCarrier != isUp && Int(taps[tap].node) == node ?? Int(taps[tap].node) {
       taps[tap].hasCarrier = isUp
       disturbed(isUp ? .restored : .carrier)
       portChanged(tap)
