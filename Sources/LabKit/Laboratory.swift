@@ -139,8 +139,8 @@ public final class Laboratory {
         wires += [
           "link add \(bridge) type bridge stp_state 0 mcast_snooping 0 group_fwd_mask 0x4000 forward_delay 0",
           "link set \(bridge) addrgenmode none mtu \(link.mtu) up",
-          "link set \(portA) master \(bridge) addrgenmode none up",
-          "link set \(portB) master \(bridge) addrgenmode none up",
+          "link set \(portA) group \(wireGroup(number)) master \(bridge) addrgenmode none up",
+          "link set \(portB) group \(wireGroup(number)) master \(bridge) addrgenmode none up",
         ]
       }
     }

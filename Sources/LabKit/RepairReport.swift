@@ -41,7 +41,7 @@ public struct RepairFigures: Sendable {
 
   public var verdict: RepairVerdict { RepairVerdict(kind, protection, cuts) }
   public var gaps: [Double] { cuts.map(\.gap) }
-  /// How long it took to make each failure, ms: the kernel takes two ports down one after the other.
+  /// How long it took to make each failure, ms.
   public var making: [Double] { failures.map { StreamRecord.milliseconds($0.done - $0.began) } }
   public var losses: [Double] { cuts.map { Double($0.lost) } }
   public var lost: Int { cuts.reduce(0) { $0 + $1.lost } }

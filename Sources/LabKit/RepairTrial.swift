@@ -185,13 +185,13 @@ public final class RepairTrial {
     }
   }
 
-  private func strike(_ kind: RepairKind, at place: Place, number: Int) throws {
+  private func strike(_ kind: RepairKind, at place: Place) throws {
     switch place {
     case .link(let link, let from, _):
       let out: CutDirection = laboratory.topology.links[link].a == from ? .fromAToB : .fromBToA
       let back: CutDirection = laboratory.topology.links[link].a == from ? .fromBToA : .fromAToB
       switch kind {
-      case .carrier: try laboratory.setCarrier(link, up: false, first: number % 2 == 0 ? out : back)
+      case .carrier: try laboratory.setCarrier(link, up: false)
       case .oneWayOut: try laboratory.cutSilently(link, out)
       case .oneWayBack: try laboratory.cutSilently(link, back)
       case .large: try laboratory.cutSilently(link, losing: .largeFrames)
@@ -242,7 +242,7 @@ public final class RepairTrial {
         let number = run.valid
         let place = try place(kind, number)
         progress(number, text(place))
-        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place, number: number) })
+        run.cuts.append(try timedCut(text(place)) { try strike(kind, at: place) })
         do {
           try pause(kind.hold)
         } catch {

@@ -100,19 +100,18 @@ extension Laboratory {
   }
 
   /// Takes the carrier away at both ends, or gives it back (with direct links, takes end A down, which end B sees as lost
-  /// carrier). `first` is the end that sees it first, by less than a millisecond.
-  public func setCarrier(_ link: Int, up: Bool, first: CutDirection = .fromAToB) throws {
+  /// carrier). Of a wire both ports go down in one go: the kernel tells neither end before the other has gone, as a cable
+  /// that is cut is dark at both ends.
+  public func setCarrier(_ link: Int, up: Bool) throws {
     let word = up ? "up" : "down"
     switch options.linkStyle {
-    case .wires:
-      let (a, b, _) = wire(link)
-      let ports = first == .fromBToA ? [b, a] : [a, b]
-      try run(
-        ["ip", "-n", wireNamespace, "-batch", "-"],
-        input: ports.map { "link set \($0) \(word)\n" }.joined())
+    case .wires: try run(["ip", "-n", wireNamespace, "link", "set", "group", "\(wireGroup(link))", word])
     case .direct:
       let end = linkEnds[link].a
       try run(["ip", "-n", nodes[end.node].namespace, "link", "set", end.interface, word])
     }
   }
+
+  /// The interface group (`ip link … group N`) of a wire's ports: what is told a group is done under one lock.
+  func wireGroup(_ link: Int) -> Int { link + 1 }
 }

@@ -130,7 +130,8 @@ extension World {
       setCut(medium, !isUp)
       return
     }
-    for tap in media[medium].taps where taps[tap].hasCarrier != isUp && Int(taps[tap].node) == node ?? Int(taps[tap].node) {
+    for tap in media[medium].taps
+    where taps[tap].hasCarrier != isUp && Int(taps[tap].node) == node ?? Int(taps[tap].node) {
       taps[tap].hasCarrier = isUp
       disturbed(isUp ? .restored : .carrier)
       portChanged(tap)
