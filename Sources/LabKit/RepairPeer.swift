@@ -239,11 +239,11 @@ public final class RepairPeerTrial {
         try pause(1)
         let back = try wait(upTo: Self.patience) { try isFlowing(stream) }
         run.cuts[run.cuts.count - 1].undone = lab_now()
+        run.judgeLast([stream], of: cuts)
         if kind == .carrier { try laboratory.setCarrier(link, up: true) } else { try laboratory.mendAll() }
         guard back != nil else { continue }
         _ = try wait(upTo: 20) { try self.way().count == station }
         try pause(2)
-        run.judgeLast([stream], of: cuts)
       }
     } catch {
       _ = stream.record()

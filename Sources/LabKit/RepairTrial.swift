@@ -48,8 +48,8 @@ public struct RepairRun: Sendable {
   /// Failures that count.
   var valid: Int { cuts.count { !$0.isVoid } }
 
-  /// After the last failure, the streams still running: whether it is to be made again. Beyond a quarter of all the machine
-  /// is as it is, and they count.
+  /// After the last failure, the streams still running: whether it is to be made again. Beyond a quarter of all, or two,
+  /// the machine is as it is, and they count.
   mutating func judgeLast(_ streams: [GapStream], of wanted: Int) {
     let paused = streams.map { $0.longestPause(since: cuts[cuts.count - 1].began - Self.underway) }.max() ?? 0
     cuts[cuts.count - 1].isVoid = paused > Self.disturbance && cuts.count - valid < max(2, wanted / 4)

@@ -284,9 +284,9 @@ final class Admission {
   var placeCount: Int { (laid.lastIndex { $0.path != nil } ?? 0) + 1 }
 
   /// All ways are to be laid anew though their paths are the same.
-  func markStale() {
+  func markStale(isWorn: Bool = false) {
     if laid.isEmpty { laid.append(LaidWay()) }
-    for i in laid.indices { laid[i].markStale() }
+    for i in laid.indices { laid[i].markStale(isWorn: isWorn) }
   }
 
   /// Makes room for another attempt: first among those through the same neighbour, of those the ones that no link key
@@ -315,7 +315,7 @@ struct LaidWay {
   var isPaired = false
   /// It must be laid, for the first time or anew: another path, a hop's new key, a counter that is worn out.
   var isStale = false
-  /// It is that although its path is the same: what is laid may not work any more.
+  /// It is that because a hop has begun a new session and may have forgotten its keys: what is laid may not work any more.
   private(set) var isWorn = false
   /// R of the way there.
   var route: UInt32?
@@ -325,9 +325,9 @@ struct LaidWay {
   static let returnRoutesKept = 3
   static let returnRoutesLimit = 16
 
-  mutating func markStale() {
+  mutating func markStale(isWorn: Bool) {
     isStale = true
-    isWorn = true
+    if isWorn { self.isWorn = true }
   }
 
   mutating func isLaid(by route: UInt32) {

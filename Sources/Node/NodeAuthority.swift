@@ -275,7 +275,7 @@ extension Node {
     sendChain(from: admission.saidEpoch &+ 1, on: channel)
     sendWelcome(on: channel)
     scheduleRenewal(admission, at: now)
-    markStale(through: channel, admission)
+    markStale(through: channel, admission, isWorn: true)
     authority.detours.want(channel.number, at: now)
     scheduleRecompute(at: now)
     if descriptor.index(of: channel.peer) != nil {
@@ -359,18 +359,19 @@ extension Node {
     }
   }
 
-  /// Links of this MA's own that the component's last LSA named and this one does not: the far end has lost them, and the
-  /// kernel may tell this end of it later, or never.
+  /// Links of this MA's own to the component that its last LSA named and this one does not: the far end has lost them, and
+  /// the kernel may tell this end of it later, or never. What it says of links to others is not asked.
   private func withdrawnLinks(from id: ComponentID, _ advertisement: LinkStateAdvertisement) -> [UInt16] {
-    guard let authority, let last = authority.graph.lsa(of: id) else { return [] }
-    func isNamed(_ number: UInt16) -> Bool {
-      advertisement.adjacencies.contains { $0.neighbour == identity.id && $0.neighbourNumber == number }
+    guard let last = authority?.graph.lsa(of: id), last.adjacencies.contains(where: { $0.neighbour == identity.id })
+    else { return [] }
+    func names(_ list: [LinkStateAdvertisement.Adjacency], _ number: UInt16) -> Bool {
+      list.contains { $0.neighbour == identity.id && $0.neighbourNumber == number }
     }
     var withdrawn: [UInt16] = []
-    for adjacency in last.adjacencies where adjacency.neighbour == identity.id {
-      let number = adjacency.neighbourNumber
-      // The number is the component's word: only links to itself are its own to withdraw.
-      if !isNamed(number), neighbour.adjacency(number)?.id == id { withdrawn.append(number) }
+    for view in neighbour.adjacencies where view.id == id {
+      if names(last.adjacencies, view.number), !names(advertisement.adjacencies, view.number) {
+        withdrawn.append(view.number)
+      }
     }
     return withdrawn
   }

@@ -165,18 +165,19 @@ extension Node {
     admission.spi = keys.spi
     channel.renew(SecureSession(keys: keys), keeping: SessionRenewal.unproved, at: now)
     scheduleRenewal(admission, at: now)
-    markStale(through: channel, admission)
+    markStale(through: channel, admission, isWorn: false)
     scheduleRecompute(at: now)
     counters.sessionsRenewed &+= 1
   }
 
-  /// A component's ways, and every way through it, hang on its K_i, which has just changed.
-  func markStale(through channel: Channel, _ own: Admission) {
+  /// A component's ways, and every way through it, hang on its K_i, which has just changed. After a renewal those of the
+  /// one before go on working for a while; after a new session they are worn.
+  func markStale(through channel: Channel, _ own: Admission, isWorn: Bool) {
     guard let authority else { return }
-    own.markStale()
+    own.markStale(isWorn: isWorn)
     for (_, other) in authority.admissions {
       for i in other.laid.indices where other.laid[i].path?.passes(channel.peer) ?? false {
-        other.laid[i].markStale()
+        other.laid[i].markStale(isWorn: isWorn)
       }
     }
   }

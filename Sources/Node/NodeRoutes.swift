@@ -66,7 +66,8 @@ extension Node {
   }
 
   /// What it is sent now goes by a way that nobody has called broken, whose hops have the keys it was built with, and all
-  /// of whose links are there (the best one's were looked at as its path changed): a component may tell of a link's end before this node sees it itself.
+  /// of whose links are there (the best one's were looked at as its path changed): a component may tell of a link's end
+  /// before this node sees it itself.
   private func hasGoodWay(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
     guard let authority, let way = channel.ways.main, neighbour.isUp(way.egress), !way.isInDoubt(at: now),
       let place = channel.ways.places.firstIndex(where: { $0 === way }), place < admission.laid.count,

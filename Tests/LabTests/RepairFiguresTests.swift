@@ -83,6 +83,7 @@ import Testing
     let figures = RepairFigures(run, stream: 0)
     #expect(figures.gaps == [41, 21])
     #expect(figures.losses == [40, 20])
+    #expect(figures.cuts.map(\.gapBegan) == [999_000_200, 2_999_000_200])
     #expect(figures.lost == 60 && figures.before.lost == 0 && figures.noticed == 2)
     #expect(figures.row.contains("41.0") && figures.row.contains("ok     gap 75 ms"))
     var report = RepairReport()
@@ -92,6 +93,8 @@ import Testing
     let entry = (document?["figures"] as? [[String: Any]])?.first
     #expect(entry?["lost"] as? Int == 60)
     #expect((entry?["gapMilliseconds"] as? [String: Double])?["worst"] == 41)
+    let each = (entry?["each"] as? [[String: Any]])?.last
+    #expect(each?["place"] as? String == "ma - cm1" && each?["gapBeganMilliseconds"] as? Double == 0.0002)
     #expect(document?["missed"] as? Int == 0)
   }
 

@@ -191,7 +191,7 @@ import Testing
       for flow in flows { worst = max(worst, world.longestGap(flow, from: start, to: world.now)) }
     }
     tell("unprotected, a node that begins anew at once: worst gap", worst)
-    #expect(worst <= .milliseconds(75))
+    #expect(worst <= .milliseconds(20))
     world.checkTables()
     #expect(world.violations == [])
   }
