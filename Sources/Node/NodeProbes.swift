@@ -60,9 +60,8 @@ struct WayProbing {
   private(set) var roundTrip = Duration.zero
   /// The way was put aside before its first answer: when it is taken for one that loses frames.
   var verdictDue = Instant.never
-  /// What `doubtEnds` of the way was set to for want of answers, and what it was before.
+  /// Until then others are preferred for want of answers.
   var silenceEnds = Instant.zero
-  var doubtBefore = Instant.zero
 
   var hasAnswered: Bool { roundTrip > .zero }
 
@@ -131,11 +130,6 @@ struct WayProbing {
   }
 }
 
-extension Way {
-  /// In doubt for want of answers, and for nothing else.
-  func isTakenForSilent(at now: Instant) -> Bool { isInDoubt(at: now) && doubtEnds == probing.silenceEnds }
-}
-
 extension Node {
   /// With a frame that goes by this way: a probe, when one is due.
   @inline(__always)
@@ -197,7 +191,7 @@ extension Node {
   private mutating func leaveSilently(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
     if !way.probing.hasAnswered { counters.probesLost &+= UInt64(way.probing.lost) }
     // One that goes on losing what is copied to it is no news.
-    let isNews = way.probing.verdictDue != .never || !way.isTakenForSilent(at: now)
+    let isNews = way.probing.verdictDue != .never || !way.isSilent(at: now)
     way.probing.verdictDue = .never
     suspect(way, of: channel, at: now)
     way.probing.forgetLosses()
@@ -219,7 +213,7 @@ extension Node {
   /// for a first answer is over. True when the way is left.
   private mutating func putAside(_ way: Way, of channel: Channel, at now: Instant) -> Bool {
     guard !way.probing.hasAnswered, way.probing.lost >= WayProbing.asideLimit, way.probing.verdictDue == .never,
-      !way.isTakenForSilent(at: now), let usual = usualRoundTrip(channel), now - way.probing.lostSince >= usual * 4,
+      !way.isSilent(at: now), let usual = usualRoundTrip(channel), now - way.probing.lostSince >= usual * 4,
       channel.ways.hasOther(than: way, at: now, isUp: { neighbour.isUp($0) })
     else { return false }
     // The first was sent three paces ago, and longer where the traffic paused; the last is waited for as well.
@@ -246,9 +240,7 @@ extension Node {
   }
 
   private mutating func putInDoubt(_ way: Way, of channel: Channel, at now: Instant) {
-    if way.doubtEnds != way.probing.silenceEnds { way.probing.doubtBefore = way.doubtEnds }
-    way.doubtEnds = max(way.doubtEnds, now + WayProbing.doubt)
-    way.probing.silenceEnds = way.doubtEnds
+    way.probing.silenceEnds = now + WayProbing.doubt
     chooseWays(channel, at: now)
   }
 
@@ -271,8 +263,8 @@ extension Node {
     let number = try reader.u32()
     guard reader.remaining == 0 else { throw .invalid(field: StaticFieldName("probed length")) }
     guard let way = channel.ways.way(of: route), let time = way.probing.answered(number, at: now) else { return }
-    guard time <= WayProbing.longest, way.isTakenForSilent(at: now) else { return }
-    way.doubtEnds = way.probing.doubtBefore
+    guard time <= WayProbing.longest, way.isSilent(at: now) else { return }
+    way.probing.silenceEnds = .zero
     chooseWays(channel, at: now)
   }
 }

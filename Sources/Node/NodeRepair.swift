@@ -78,9 +78,7 @@ extension Node {
   func leave(_ channel: Channel, at now: Instant, _ isMeant: (Way) -> Bool) -> Bool {
     var any = false
     for case let way? in channel.ways.places where isMeant(way) {
-      way.doubtEnds = max(way.doubtEnds, now + Way.doubt)
-      // Answers that are still under way do not end this one.
-      way.probing.doubtBefore = max(way.probing.doubtBefore, now + Way.doubt)
+      way.callBroken(at: now)
       any = true
     }
     return any

@@ -59,7 +59,7 @@ extension Node {
   /// The best way so far has lost a link: another is taken at once, where there is one, also when nobody has said so on the
   /// way itself, or this node's own end of the link has not told yet.
   private mutating func leaveBroken(_ channel: Channel, _ admission: Admission, at now: Instant) {
-    guard let authority, let way = channel.ways.at(0), !way.isInDoubt(at: now), let path = admission.path,
+    guard let authority, let way = channel.ways.at(0), !way.isBroken(at: now), let path = admission.path,
       path.links.contains(where: { authority.graph.frameSize(of: $0) == nil })
     else { return }
     if leave(channel, at: now, { $0 === way }) { chooseWays(channel, at: now) }

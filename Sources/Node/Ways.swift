@@ -24,9 +24,11 @@ final class Way {
   let pathTag: UInt32
   /// R of the way before through the same nodes: answers to its probes may be under way.
   private(set) var formerRoute: UInt32?
-  /// A hop has said that it is broken, its first link was down, or probes were lost: until then others are preferred. A
-  /// node on it may have forgotten what it needs.
-  var doubtEnds = Instant.zero
+  /// A hop has said that it is broken, or its first link was down: until then others are preferred. Lost probes are apart
+  /// (`probing.silenceEnds`): a way may be both.
+  private(set) var brokenEnds = Instant.zero
+  /// The first of the tellings that brought it there.
+  private(set) var brokenSince = Instant.zero
 
   /// What was broken may be mended; if not, the next frame has it told again.
   static let doubt = Duration.seconds(2)
@@ -47,12 +49,27 @@ final class Way {
     probing = found.probing
     probing.carryOver(at: now)
     if now - found.keptAt > WayProbing.longest { probing.forgetUnderWay() }
-    probing.doubtBefore = .zero
-    doubtEnds = probing.silenceEnds
     formerRoute = found.route
   }
 
-  func isInDoubt(at now: Instant) -> Bool { now < doubtEnds }
+  func isBroken(at now: Instant) -> Bool { now < brokenEnds }
+
+  func callBroken(at now: Instant) {
+    if !isBroken(at: now) { brokenSince = now }
+    brokenEnds = now + Way.doubt
+  }
+
+  /// Probes were lost on it.
+  func isSilent(at now: Instant) -> Bool { now < probing.silenceEnds }
+
+  func isInDoubt(at now: Instant) -> Bool { isBroken(at: now) || isSilent(at: now) }
+
+  /// When it was first called broken or probes were last found to be lost, whichever is later; zero when it is not in doubt.
+  /// So two that are both broken do not take turns with every telling, and two that both lose probes do.
+  func inDoubtSince(at now: Instant) -> Instant {
+    let found = isSilent(at: now) ? probing.silenceEnds - WayProbing.doubt : .zero
+    return isBroken(at: now) ? max(brokenSince, found) : found
+  }
 
   func isAs(_ other: Way) -> Bool { pathTag == other.pathTag && egress == other.egress }
 
@@ -74,8 +91,6 @@ struct WayFindings {
     egress = way.egress
     route = way.builder.route
     probing = way.probing
-    // A late answer has ended it.
-    if way.doubtEnds < probing.silenceEnds { probing.silenceEnds = .zero }
   }
 
   /// The other, known before, but where this one is in doubt for lost probes, and for longer.
@@ -163,40 +178,39 @@ struct Ways {
     return false
   }
 
+  /// How a place stands; 0 is good.
+  private static let (doubtful, down, none) = (1, 2, 3)
+
   /// Chooses anew. `isUp` tells of this node's adjacencies.
   mutating func choose(at now: Instant, isUp: (UInt16) -> Bool) {
     var standings: [Int] = []
     nextChoice = .never
     for way in places {
       guard let way else {
-        standings.append(4)
+        standings.append(Ways.none)
         continue
       }
-      let isDoubtful = way.isInDoubt(at: now)
-      if isDoubtful { nextChoice = min(nextChoice, way.doubtEnds) }
-      // What a hop has called broken may be gone round or mended; what probes are lost on goes on losing.
-      let isSilent = way.isTakenForSilent(at: now)
-      standings.append(!isUp(way.egress) ? 3 : isSilent ? 2 : isDoubtful ? 1 : 0)
+      let (isBroken, isSilent) = (way.isBroken(at: now), way.isSilent(at: now))
+      if isBroken { nextChoice = min(nextChoice, way.brokenEnds) }
+      if isSilent { nextChoice = min(nextChoice, way.probing.silenceEnds) }
+      standings.append(!isUp(way.egress) ? Ways.down : isBroken || isSilent ? Ways.doubtful : 0)
     }
     main = nil
     first = nil
     second = nil
-    // Of those that probes are lost on the one of which it was found longest ago: it may carry again.
-    func found(_ place: Int) -> Instant { standings[place] == 2 ? places[place]?.probing.silenceEnds ?? .zero : .zero }
-    func comesBefore(_ a: Int, _ b: Int) -> Bool {
-      (standings[a], found(a), a) < (standings[b], found(b), b)
-    }
-    guard let chosen = standings.indices.min(by: comesBefore), standings[chosen] < 4 else { return }
-    let best = standings[chosen]
+    // Of those in doubt the one that was put there longest ago: it may carry again, and where it does not that is told.
+    func since(_ place: Int) -> Instant { places[place]?.inDoubtSince(at: now) ?? .zero }
+    func comesBefore(_ a: Int, _ b: Int) -> Bool { (standings[a], since(a), a) < (standings[b], since(b), b) }
+    guard let chosen = standings.indices.min(by: comesBefore), standings[chosen] < Ways.none else { return }
     main = places[chosen]
     first = main
     let pair = standings.indices.filter { standings[$0] == 0 && places[$0]?.isPaired == true }
     if pair.count == 2 {
       first = places[pair[0]]
       second = places[pair[1]]
-    } else if best <= 2 {
+    } else if standings[chosen] < Ways.down {
       // One in doubt rather than none: the first may be the next to break. And where all are in doubt, two rather than one.
-      let others = standings.indices.filter { $0 != chosen && standings[$0] <= 2 }
+      let others = standings.indices.filter { $0 != chosen && standings[$0] < Ways.down }
       if let other = others.min(by: comesBefore) { second = places[other] }
     }
   }

@@ -196,11 +196,11 @@ import Wire
         node.probe(main, bulk, of: channel, at: start)
         answer(main.probing.number, to: main, of: channel, &node, at: start + .milliseconds(1))
         var now = start
-        while !main.isTakenForSilent(at: now), now - start < .seconds(5) {
+        while !main.isSilent(at: now), now - start < .seconds(5) {
           now = now + main.probing.spacing
           node.probe(main, bulk, of: channel, at: now)
         }
-        #expect(main.isTakenForSilent(at: now) && channel.ways.main !== main)
+        #expect(main.isSilent(at: now) && channel.ways.main !== main)
         if linkFails { node.linkFailed(main.egress, at: now) }
         answer(main.probing.number, to: main, of: channel, &node, at: now + .milliseconds(1))
         #expect(main.isInDoubt(at: now + .milliseconds(1)) == linkFails)
@@ -209,17 +209,28 @@ import Wire
     }
   }
 
-  @Test func `where all ways are in doubt the one that loses frames is the last, and what is protected goes by two`()
+  @Test func `where all ways are in doubt the one put there longest ago is taken, and what is protected goes by two`()
     throws
   {
     try twoWays(98) { node, channel, main, _, now in
-      main.doubtEnds = now + .seconds(60)
-      main.probing.silenceEnds = main.doubtEnds
-      for case let other? in channel.ways.places where other !== main { other.doubtEnds = now + .seconds(2) }
-      node.chooseWays(channel, at: now)
-      let ways = channel.ways
-      #expect(ways.main !== main && ways.main != nil)
-      #expect(ways.first === ways.main && ways.second != nil && ways.second !== ways.first)
+      func choose(at now: Instant) -> Ways {
+        node.chooseWays(channel, at: now)
+        #expect(channel.ways.first === channel.ways.main)
+        #expect(channel.ways.second != nil && channel.ways.second !== channel.ways.first)
+        return channel.ways
+      }
+      let others = channel.ways.places.compactMap { $0 }.filter { $0 !== main }
+      // Others called broken before probes were lost on the main one, again after, and anew when that was over.
+      for other in others { other.callBroken(at: now) }
+      main.probing.silenceEnds = now + .milliseconds(500) + WayProbing.doubt
+      #expect(choose(at: now + .milliseconds(500)).main !== main)
+      for other in others { other.callBroken(at: now + .seconds(1)) }
+      #expect(choose(at: now + .seconds(1)).main !== main)
+      for other in others { other.callBroken(at: now + .seconds(4)) }
+      #expect(choose(at: now + .seconds(4)).main === main)
+      // A way in use that is called broken is left for one on which probes were lost before.
+      main.callBroken(at: now + .seconds(5))
+      #expect(choose(at: now + .seconds(5)).main !== main)
     }
   }
 

@@ -186,17 +186,16 @@ extension Node {
       // Away and back.
       second.probing.sent(9, counter: 90, traffic: .bulk, at: now)
       second.probing.countLoss()
-      second.doubtEnds = now + .seconds(60)
-      second.probing.silenceEnds = second.doubtEnds
+      second.probing.silenceEnds = now + .seconds(60)
       ways.put(again(way.pathTag &+ 1), at: 0, of: count, at: now)
       #expect(ways.at(0)?.probing.lost == 0 && ways.at(0)?.isInDoubt(at: now) == false)
       let third = again(way.pathTag)
       ways.put(third, at: 0, of: count, at: now)
-      #expect(third.probing.lost == 1 && third.isTakenForSilent(at: now))
+      #expect(third.probing.lost == 1 && third.isSilent(at: now))
       // What a hop said of the route before is over with that route.
-      third.doubtEnds = .zero
+      third.probing.silenceEnds = .zero
+      third.callBroken(at: now)
       let fourth = again(way.pathTag)
-      fourth.doubtEnds = now + .seconds(1)
       ways.put(fourth, at: 0, of: count, at: now)
       #expect(!fourth.isInDoubt(at: now))
       // What was under way long ago is not judged now.
@@ -222,10 +221,8 @@ extension Node {
       let gone = again(8)
       again8.put(gone, at: 1, of: 2, at: now)
       gone.probing.silenceEnds = now + .seconds(1)
-      gone.doubtEnds = gone.probing.silenceEnds
       again8.put(again(8), at: 0, of: 1, at: now)
       again8.at(0)?.probing.silenceEnds = .zero
-      again8.at(0)?.doubtEnds = .zero
       again8.at(0)?.probing.sent(11, counter: 110, traffic: .bulk, at: later)
       again8.at(0)?.probing.countLoss()
       again8.put(again(8), at: 0, of: 1, at: later)
@@ -237,12 +234,11 @@ extension Node {
         let bad = again(7)
         pair.put(bad, at: 0, of: 2, at: now)
         pair.put(again(7, egress: other), at: 1, of: 2, at: now)
-        bad.doubtEnds = now + .seconds(60)
-        bad.probing.silenceEnds = bad.doubtEnds
+        bad.probing.silenceEnds = now + .seconds(60)
         let good = again(7, egress: other)
         pair.put(good, at: 0, of: 1, at: now)
         pair.put(again(7), at: 1, of: 2, at: now)
-        #expect(pair.at(1)?.isTakenForSilent(at: now) == true)
+        #expect(pair.at(1)?.isSilent(at: now) == true)
         #expect(good.isInDoubt(at: now) == (other == way.egress))
         pair.choose(at: now, isUp: { _ in true })
         #expect(pair.main === good)

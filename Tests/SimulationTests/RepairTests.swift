@@ -249,4 +249,32 @@ import Testing
     world.checkTables()
     #expect(world.violations == [])
   }
+
+  /// A node of the other way was a grey hole and carries again, but nobody has tried: who is told that the way in use is
+  /// broken takes the other one all the same.
+  @Test(arguments: [3, 4, 5], [true, false])
+  func `a node dies while probes have been lost on the other way`(victim: Int, isProtected: Bool) throws {
+    let world = try standing(.ring(6), isProtected: isProtected, seed: 78)
+    let flows = [(0, 2), (2, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
+    world.run(for: .milliseconds(1_300))
+    world.setConduct(1, .greyHole)
+    world.run(for: .milliseconds(1_200))
+    world.setConduct(1, .honest)
+    let now = world.nodes[0].own(world.now)
+    let ways = world.nodes[0].running?.node.channels.first { $0.peer == world.nodes[2].running?.node.identity.id }?.ways
+    #expect(isProtected || ways?.places.contains { $0?.isSilent(at: now) ?? false } ?? false)
+    #expect(isProtected || ways?.main?.isSilent(at: now) == false)
+    let start = world.now
+    world.crash(victim)
+    world.run(for: .seconds(1))
+    var worst = Duration.zero
+    for flow in flows { worst = max(worst, world.longestGap(flow, from: start, to: world.now)) }
+    world.start(victim)
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .milliseconds(200))
+    tell("\(isProtected ? "protected" : "unprotected"), node \(victim) dies after a grey hole: worst gap", worst)
+    #expect(worst <= (isProtected ? .milliseconds(2) : .milliseconds(37)))
+    world.checkTables()
+    #expect(world.violations == [])
+  }
 }
