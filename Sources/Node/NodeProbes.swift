@@ -62,6 +62,8 @@ struct WayProbing {
   var verdictDue = Instant.never
   /// Until then others are preferred for want of answers.
   var silenceEnds = Instant.zero
+  /// Probes were lost while it was so already: until then it is taken for one that goes on losing frames.
+  var losingEnds = Instant.zero
 
   var hasAnswered: Bool { roundTrip > .zero }
 
@@ -192,6 +194,7 @@ extension Node {
     if !way.probing.hasAnswered { counters.probesLost &+= UInt64(way.probing.lost) }
     // One that goes on losing what is copied to it is no news.
     let isNews = way.probing.verdictDue != .never || !way.isSilent(at: now)
+    if !isNews { way.probing.losingEnds = now + Way.doubt }
     way.probing.verdictDue = .never
     suspect(way, of: channel, at: now)
     way.probing.forgetLosses()

@@ -59,14 +59,14 @@ extension Node {
   /// The best way so far has lost a link: another is taken at once, where there is one, also when nobody has said so on the
   /// way itself, or this node's own end of the link has not told yet.
   private mutating func leaveBroken(_ channel: Channel, _ admission: Admission, at now: Instant) {
-    guard let authority, let way = channel.ways.at(0), !way.isBroken(at: now), let path = admission.path,
+    guard let authority, let way = channel.ways.at(0), let path = admission.path,
       path.links.contains(where: { authority.graph.frameSize(of: $0) == nil })
     else { return }
     if leave(channel, at: now, { $0 === way }) { chooseWays(channel, at: now) }
   }
 
-  /// What it is sent now goes by a way that nobody has called broken, whose hops have the keys it was built with, and all
-  /// of whose links are there (the best one's were looked at as its path changed): a component may tell of a link's end
+  /// What it is sent now goes by a way that nobody has called broken, none of whose hops has begun a new session, and all of
+  /// whose links are there (the best one's were looked at as its path changed): a component may tell of a link's end
   /// before this node sees it itself.
   private func hasGoodWay(_ channel: Channel, _ admission: Admission, at now: Instant) -> Bool {
     guard let authority, let way = channel.ways.main, neighbour.isUp(way.egress), !way.isInDoubt(at: now),

@@ -27,11 +27,13 @@ final class Way {
   /// A hop has said that it is broken, or its first link was down: until then others are preferred. Lost probes are apart
   /// (`probing.silenceEnds`): a way may be both.
   private(set) var brokenEnds = Instant.zero
-  /// The first of the tellings that brought it there.
+  /// When that was told, for the first time in `tellings`.
   private(set) var brokenSince = Instant.zero
 
   /// What was broken may be mended; if not, the next frame has it told again.
   static let doubt = Duration.seconds(2)
+  /// What is told again within this counts once, so that two that are both broken do not take turns with every telling.
+  static let tellings = Duration.milliseconds(100)
   var probing = WayProbing()
 
   init(builder: OnionBuilder, egress: UInt16, frameSize: Int, hops: Int, isPaired: Bool, pathTag: UInt32) {
@@ -55,17 +57,19 @@ final class Way {
   func isBroken(at now: Instant) -> Bool { now < brokenEnds }
 
   func callBroken(at now: Instant) {
-    if !isBroken(at: now) { brokenSince = now }
+    if !isBroken(at: now) || now - brokenSince >= Way.tellings { brokenSince = now }
     brokenEnds = now + Way.doubt
   }
 
-  /// Probes were lost on it.
+  /// Probes were lost on it, of what went by it alone or was copied to it.
   func isSilent(at now: Instant) -> Bool { now < probing.silenceEnds }
 
   func isInDoubt(at now: Instant) -> Bool { isBroken(at: now) || isSilent(at: now) }
 
-  /// When it was first called broken or probes were last found to be lost, whichever is later; zero when it is not in doubt.
-  /// So two that are both broken do not take turns with every telling, and two that both lose probes do.
+  /// Probes were lost on it, and in the last seconds again.
+  func goesOnLosing(at now: Instant) -> Bool { isSilent(at: now) && now < probing.losingEnds }
+
+  /// When it was called broken or probes were last found to be lost, whichever is later; zero when it is not in doubt.
   func inDoubtSince(at now: Instant) -> Instant {
     let found = isSilent(at: now) ? probing.silenceEnds - WayProbing.doubt : .zero
     return isBroken(at: now) ? max(brokenSince, found) : found
@@ -179,7 +183,7 @@ struct Ways {
   }
 
   /// How a place stands; 0 is good.
-  private static let (doubtful, down, none) = (1, 2, 3)
+  private static let (doubtful, losing, down, none) = (1, 2, 3, 4)
 
   /// Chooses anew. `isUp` tells of this node's adjacencies.
   mutating func choose(at now: Instant, isUp: (UInt16) -> Bool) {
@@ -193,7 +197,10 @@ struct Ways {
       let (isBroken, isSilent) = (way.isBroken(at: now), way.isSilent(at: now))
       if isBroken { nextChoice = min(nextChoice, way.brokenEnds) }
       if isSilent { nextChoice = min(nextChoice, way.probing.silenceEnds) }
-      standings.append(!isUp(way.egress) ? Ways.down : isBroken || isSilent ? Ways.doubtful : 0)
+      let isLosing = way.goesOnLosing(at: now)
+      if isLosing { nextChoice = min(nextChoice, way.probing.losingEnds) }
+      standings.append(
+        !isUp(way.egress) ? Ways.down : isLosing ? Ways.losing : isBroken || isSilent ? Ways.doubtful : 0)
     }
     main = nil
     first = nil

@@ -220,17 +220,26 @@ import Wire
         return channel.ways
       }
       let others = channel.ways.places.compactMap { $0 }.filter { $0 !== main }
-      // Others called broken before probes were lost on the main one, again after, and anew when that was over.
+      // Others called broken before probes were lost on the main one, again just after, and again later.
       for other in others { other.callBroken(at: now) }
-      main.probing.silenceEnds = now + .milliseconds(500) + WayProbing.doubt
-      #expect(choose(at: now + .milliseconds(500)).main !== main)
-      for other in others { other.callBroken(at: now + .seconds(1)) }
-      #expect(choose(at: now + .seconds(1)).main !== main)
-      for other in others { other.callBroken(at: now + .seconds(4)) }
-      #expect(choose(at: now + .seconds(4)).main === main)
-      // A way in use that is called broken is left for one on which probes were lost before.
-      main.callBroken(at: now + .seconds(5))
-      #expect(choose(at: now + .seconds(5)).main !== main)
+      main.probing.silenceEnds = now + .milliseconds(50) + WayProbing.doubt
+      #expect(choose(at: now + .milliseconds(50)).main !== main)
+      for other in others { other.callBroken(at: now + .milliseconds(90)) }
+      #expect(choose(at: now + .milliseconds(90)).main !== main)
+      for other in others { other.callBroken(at: now + .milliseconds(200)) }
+      #expect(choose(at: now + .milliseconds(200)).main === main)
+      // On the main one probes go on being lost: what is only called broken comes first, for two seconds.
+      main.probing.losingEnds = now + .milliseconds(300) + Way.doubt
+      #expect(choose(at: now + .milliseconds(300)).main !== main)
+      for other in others { other.callBroken(at: now + .milliseconds(2_250)) }
+      #expect(choose(at: now + .milliseconds(2_250)).main !== main)
+      #expect(channel.ways.nextChoice == now + .milliseconds(2_300))
+      #expect(choose(at: now + .milliseconds(2_300)).main === main)
+      // A dead way that is told of again and again is no better than one that was called broken later than it first.
+      main.probing.silenceEnds = .zero
+      for tenth in 30..<40 { main.callBroken(at: now + .milliseconds(100) * Int64(tenth)) }
+      for other in others { other.callBroken(at: now + .milliseconds(3_850)) }
+      #expect(choose(at: now + .milliseconds(3_900)).main !== main)
     }
   }
 
