@@ -259,7 +259,8 @@ final class Admission {
     if !isLaid { laid[place].isStale = true }
   }
 
-  /// The graph's alternates at the places behind the best way. One that has a place keeps it.
+  /// The graph's alternates at the places behind the best way. One that has a place keeps it, unless one before it would
+  /// stay empty: a component hears only of places behind the last that they are over.
   func setAlternates(_ set: RouteSet) {
     func isPaired(_ i: Int) -> Bool { set.paths.count > 1 && (i == set.pair.first || i == set.pair.second) }
     var isOpen = Array(repeating: true, count: set.paths.count)
@@ -277,6 +278,12 @@ final class Admission {
     for i in isOpen.indices where isOpen[i] && i > 0 {
       while place < laid.count, laid[place].path != nil { place += 1 }
       if place < Ways.limit { setPath(set.paths[i], isPaired: isPaired(i), at: place) }
+    }
+    while let last = laid.lastIndex(where: { $0.path != nil }),
+      let hole = laid[..<last].firstIndex(where: { $0.path == nil })
+    {
+      setPath(laid[last].path, isPaired: laid[last].isPaired, at: hole)
+      setPath(nil, isPaired: false, at: last)
     }
   }
 

@@ -277,4 +277,40 @@ import Testing
     world.checkTables()
     #expect(world.violations == [])
   }
+
+  /// Of three ways that share nothing the second goes, and the third becomes one of the pair: nothing is copied to the dead
+  /// one any more, at either end.
+  @Test func `a protected flow's pair is whole again after one of it is gone for good`() throws {
+    var layout = Layout(nodeCount: 5)
+    for middle in 1...3 {
+      layout.cable(0, middle)
+      layout.cable(middle, 4)
+    }
+    let world = try standing(layout, isProtected: true, seed: 79)
+    let flows = [(0, 4), (4, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
+    world.run(for: .milliseconds(300))
+    /// The node through which the MA's way at a place to node 4 goes.
+    func middle(of place: Int) -> Int? {
+      let channel = world.nodes[0].running?.node.channels.first { $0.peer == world.nodes[4].running?.node.identity.id }
+      let egress = channel?.ways.at(place)?.egress
+      let next = world.nodes[0].running?.node.neighbour.adjacencies.first { $0.number == egress }?.id
+      return (1...3).first { world.nodes[$0].running?.node.identity.id == next }
+    }
+    let (second, first) = try (#require(middle(of: 1)), #require(middle(of: 0)))
+    world.crash(second)
+    world.run(for: .seconds(4))
+    let paired = world.nodes[4].running?.node.uplinks.first?.channel.ways.places.count { $0?.isPaired ?? false }
+    #expect(paired == 2)
+    world.crash(first)
+    world.run(for: .seconds(1))
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .milliseconds(200))
+    for flow in flows {
+      let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
+      print("SIM protected, a second of three ways: \(lost) of \(world.traffic.flows[flow].sent) lost")
+      #expect(lost == 0)
+    }
+    world.checkTables()
+    #expect(world.violations == [])
+  }
 }
