@@ -182,16 +182,20 @@ struct Ways {
     return false
   }
 
-  /// How a place stands; 0 is good.
-  private static let (doubtful, losing, down, none) = (1, 2, 3, 4)
+  /// How a place stands, the best first.
+  private enum Standing: Int {
+    case good, doubtful, losing, down, none
+
+    var isUp: Bool { rawValue < Standing.down.rawValue }
+  }
 
   /// Chooses anew. `isUp` tells of this node's adjacencies.
   mutating func choose(at now: Instant, isUp: (UInt16) -> Bool) {
-    var standings: [Int] = []
+    var standings: [Standing] = []
     nextChoice = .never
     for way in places {
       guard let way else {
-        standings.append(Ways.none)
+        standings.append(.none)
         continue
       }
       let (isBroken, isSilent) = (way.isBroken(at: now), way.isSilent(at: now))
@@ -200,24 +204,26 @@ struct Ways {
       let isLosing = way.goesOnLosing(at: now)
       if isLosing { nextChoice = min(nextChoice, way.probing.losingEnds) }
       standings.append(
-        !isUp(way.egress) ? Ways.down : isLosing ? Ways.losing : isBroken || isSilent ? Ways.doubtful : 0)
+        !isUp(way.egress) ? .down : isLosing ? .losing : isBroken || isSilent ? .doubtful : .good)
     }
     main = nil
     first = nil
     second = nil
     // Of those in doubt the one that was put there longest ago: it may carry again, and where it does not that is told.
     func since(_ place: Int) -> Instant { places[place]?.inDoubtSince(at: now) ?? .zero }
-    func comesBefore(_ a: Int, _ b: Int) -> Bool { (standings[a], since(a), a) < (standings[b], since(b), b) }
-    guard let chosen = standings.indices.min(by: comesBefore), standings[chosen] < Ways.none else { return }
+    func comesBefore(_ a: Int, _ b: Int) -> Bool {
+      (standings[a].rawValue, since(a), a) < (standings[b].rawValue, since(b), b)
+    }
+    guard let chosen = standings.indices.min(by: comesBefore), standings[chosen] != .none else { return }
     main = places[chosen]
     first = main
-    let pair = standings.indices.filter { standings[$0] == 0 && places[$0]?.isPaired == true }
+    let pair = standings.indices.filter { standings[$0] == .good && places[$0]?.isPaired == true }
     if pair.count == 2 {
       first = places[pair[0]]
       second = places[pair[1]]
-    } else if standings[chosen] < Ways.down {
+    } else if standings[chosen].isUp {
       // One in doubt rather than none: the first may be the next to break. And where all are in doubt, two rather than one.
-      let others = standings.indices.filter { $0 != chosen && standings[$0] < Ways.down }
+      let others = standings.indices.filter { $0 != chosen && standings[$0].isUp }
       if let other = others.min(by: comesBefore) { second = places[other] }
     }
   }
