@@ -173,6 +173,37 @@ extension World {
     judge(world)
   }
 
+  /// The old keys are good for a while: nobody's ways are laid in a hurry, and all are laid before those keys end.
+  @Test func `ways through a component whose keys were renewed are laid little by little`() throws {
+    var layout = Layout(nodeCount: 22)
+    layout.cable(0, 1)
+    for leaf in 2..<22 { layout.cable(1, leaf) }
+    let world = try World(layout, seed: 45)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let flows = world.startFlows(with: [2, 21], every: .milliseconds(1))
+    /// The MA's best routes, by component.
+    func routes() -> [UInt32: UInt32?] {
+      world.nodes[0].running?.node.authority?.admissions.mapValues { $0.laid.first?.route } ?? [:]
+    }
+    let old = routes()
+    #expect(old.count >= 21)
+    #expect(world.ask(0, ["rekey", "cm1"]) != nil)
+    var (last, most) = (old, 0)
+    for _ in 0..<300 {
+      world.run(for: .milliseconds(1))
+      let now = routes()
+      most = max(most, now.count { $0.value != last[$0.key] })
+      last = now
+    }
+    print("SIM a renewal: at most \(most) best ways laid in a millisecond")
+    #expect(world.counter(0, "sessionsRenewed") == 1)
+    #expect(last.allSatisfy { $0.value != old[$0.key] })
+    #expect(most <= 3)
+    #expect(world.lost(flows) == 0)
+    judge(world)
+  }
+
   /// Either end dies at any moment of a renewal, and comes back.
   @Test(arguments: [0, 2]) func `a crash in the middle of a renewal`(victim: Int) throws {
     for moment in stride(from: 0, to: 36, by: 5) {

@@ -31,6 +31,17 @@ import Testing
     return world
   }
 
+  /// Ends protected flows, waits for what is under way, and judges.
+  private func expectNoLoss(_ world: World, _ flows: [Int], _ what: String) {
+    for flow in flows { world.endFlow(flow) }
+    world.run(for: .milliseconds(200))
+    for flow in flows {
+      let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
+      print("SIM protected, \(what): \(lost) of \(world.traffic.flows[flow].sent) lost")
+      #expect(lost == 0)
+    }
+  }
+
   private func cut(_ world: World, _ medium: Int, _ kind: Cut) {
     switch kind {
     case .carrier: world.setCarrier(medium, false)
@@ -84,13 +95,7 @@ import Testing
       mend(world, medium, kind)
       world.run(for: .milliseconds(600))
     }
-    for flow in flows { world.endFlow(flow) }
-    world.run(for: .milliseconds(200))
-    for flow in flows {
-      let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
-      print("SIM protected \(shape) \(kind.rawValue): \(lost) of \(world.traffic.flows[flow].sent) lost")
-      #expect(lost == 0)
-    }
+    expectNoLoss(world, flows, "\(shape) \(kind.rawValue)")
     world.checkTables()
     #expect(world.violations == [])
   }
@@ -303,13 +308,7 @@ import Testing
     #expect(paired == 2)
     world.crash(first)
     world.run(for: .seconds(1))
-    for flow in flows { world.endFlow(flow) }
-    world.run(for: .milliseconds(200))
-    for flow in flows {
-      let lost = world.traffic.flows[flow].sent - world.traffic.flows[flow].arrivals.count
-      print("SIM protected, a second of three ways: \(lost) of \(world.traffic.flows[flow].sent) lost")
-      #expect(lost == 0)
-    }
+    expectNoLoss(world, flows, "a second of three ways")
     world.checkTables()
     #expect(world.violations == [])
   }
