@@ -169,9 +169,11 @@ extension NeighbourEngine {
 
   /// An authentic frame came under the candidate.
   private mutating func prove(_ adjacency: AdjacencyPointer, at now: Instant) {
+    let wasUp = adjacency.pointee.isUp
     promoteCandidate(adjacency, at: now)
     noteHeard(adjacency, at: now)
     if !evaluate(adjacency, at: now) { sendChangeBurst(adjacency, at: now) }
+    if wasUp && adjacency.pointee.isUp { tell(.adjacencyRenewed(UInt16(adjacency.pointee.number))) }
     refreshDeadline()
   }
 

@@ -70,6 +70,12 @@ final class Channel {
   var previousEnds = Instant.never { didSet { touch() } }
   /// A frame under the present keys has come.
   var isProved = false
+  /// MA: the component had lost all its links or asked for a session that it could not get, and no frame of it has come
+  /// since. It may have forgotten its keys.
+  var isUnheard = false
+  /// MA: it asked for another session, and its budget was used up. One that has its keys and asks again all the same is not
+  /// believed before the next session.
+  var hasAskedInVain = false
   /// Component: agreed but not yet proved by a first end-to-end frame; the newest last, at most four.
   var pendings: [PendingSession] = [] { didSet { touch() } }
 
@@ -97,7 +103,7 @@ final class Channel {
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier: TrafficClassifier
   /// MA: sessions made at the component's request. Each has every way through it laid anew.
-  var sessions = TokenBucket(every: .seconds(5), burst: 8)
+  var sessions = TokenBucket(every: .seconds(1), burst: 8)
   /// MA: searches that came to nothing because the component had a new session meanwhile.
   var excuses = TokenBucket(every: .seconds(60), burst: 2)
   /// MA: requests of the component for descriptors.

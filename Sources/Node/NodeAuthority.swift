@@ -156,6 +156,11 @@ extension Node {
     // A box that restarts in a loop, or a member that wants the others' ways laid anew all the time.
     guard channel.sessions.hasToken(at: now) else {
       counters.sessionsOverBudget &+= 1
+      if channel.session != nil, !channel.hasAskedInVain {
+        channel.hasAskedInVain = true
+        loseHearing(of: channel)
+        scheduleRecompute(at: now)
+      }
       return
     }
     let beside: ComponentID
@@ -269,6 +274,8 @@ extension Node {
     admission.spi = keys.spi
     authority.bySPI[keys.spi] = channel.number
     channel.adopt(SecureSession(keys: keys), at: now)
+    channel.hasAskedInVain = false
+    hear(channel, at: now)
     channel.carrier = carrier
     admission.heldAdvertisement = []
     authority.graph.beginAnew(channel.peer)
@@ -286,7 +293,7 @@ extension Node {
     report(.notice, "\(name) is authenticated")
     channel.sessions.take()
     if !channel.sessions.hasToken(at: now) {
-      report(.warning, "\(name) asks for one session after the other: it gets one every 5 s")
+      report(.warning, "\(name) asks for one session after the other: it gets one a second")
     }
   }
 

@@ -35,6 +35,7 @@ extension Node {
     for id in authority.graph.recompute() {
       guard let number = authority.byID[id], let admission = authority.admissions[number] else { continue }
       leaveBroken(channels[Int(number)], admission, at: now)
+      if authority.graph.links(from: id).isEmpty { loseHearing(of: channels[Int(number)]) }
       admission.setPath(authority.graph.path(to: id), isPaired: admission.laid.first?.isPaired ?? false, at: 0)
     }
     var (waiting, count) = waitingForWays(authority)
@@ -54,6 +55,21 @@ extension Node {
     if !authority.alternatesWanted.isEmpty || authority.graph.hasPendingAlternates {
       authority.alternatesDue = min(authority.alternatesDue, now + AuthorityState.alternatesPace)
     }
+  }
+
+  /// A component without links is gone, and may come back without its keys while its last LSA still stands; one that asks
+  /// for a session and gets none has lost them. Nobody else is led through it, where there is another way, before a frame
+  /// of it has come.
+  func loseHearing(of channel: Channel) {
+    channel.isUnheard = true
+    authority?.graph.setPenalty(FaultSearches.penalty, onLinksOf: channel.peer)
+  }
+
+  /// The component has its keys.
+  mutating func hear(_ channel: Channel, at now: Instant) {
+    channel.isUnheard = false
+    authority?.graph.setPenalty(0, onLinksOf: channel.peer)
+    scheduleRecompute(at: now)
   }
 
   /// The best way so far has lost a link: another is taken at once, where there is one, also when nobody has said so on the

@@ -12,8 +12,12 @@ struct LinkPenalties {
   }
 
   private var byEnd: [End: UInt16] = [:]
+  /// Of all links of a component, whatever their numbers.
+  private var byComponent: [ComponentID: UInt16] = [:]
 
-  var isEmpty: Bool { byEnd.isEmpty }
+  var isEmpty: Bool { byEnd.isEmpty && byComponent.isEmpty }
+
+  mutating func set(_ penalty: UInt16, onLinksOf id: ComponentID) { byComponent[id] = penalty == 0 ? nil : penalty }
 
   mutating func set(_ penalty: UInt16, on link: TopologyLink) {
     let ends = [
@@ -24,9 +28,10 @@ struct LinkPenalties {
   }
 
   func penalty(_ a: ComponentID, _ aNumber: UInt16, _ b: ComponentID, _ bNumber: UInt16) -> UInt16 {
-    max(
+    let ofLink = max(
       byEnd[End(component: a, adjacency: aNumber, neighbour: b)] ?? 0,
       byEnd[End(component: b, adjacency: bNumber, neighbour: a)] ?? 0)
+    return max(ofLink, max(byComponent[a] ?? 0, byComponent[b] ?? 0))
   }
 
   /// The cost of the link that `report` of `id` is of.
@@ -46,6 +51,19 @@ extension TopologyGraph {
     penalties.set(penalty, on: link)
     for end in [link.from, link.to] {
       if let index = indices[end], index == TopologyGraph.rootIndex || members[index].lsa != nil { makeStale(index) }
+    }
+  }
+
+  /// The same for all links of a component: it is reached as before, and others are led through it only where there is no
+  /// other way.
+  public mutating func setPenalty(_ penalty: UInt16, onLinksOf id: ComponentID) {
+    penalties.set(penalty, onLinksOf: id)
+    guard let index = indices[id], index != TopologyGraph.rootIndex, members[index].lsa != nil else { return }
+    makeStale(index)
+    for report in members[index].adjacencies {
+      if let far = indices[report.neighbour], far == TopologyGraph.rootIndex || members[far].lsa != nil {
+        makeStale(far)
+      }
     }
   }
 

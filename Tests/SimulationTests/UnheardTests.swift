@@ -1,0 +1,79 @@
+// A node on the way that begins anew and gets no session for a while: its last LSA still stands, its neighbours name it
+// again, and it has no keys. Nobody is led through it while there is another way.
+
+import Core
+import Testing
+import Topology
+
+@testable import Node
+@testable import Simulator
+
+@Suite struct UnheardTests {
+  /// The MA's channel of a component.
+  private func channel(_ world: World, of number: Int) throws -> Channel {
+    let id = world.nodes[number].running?.node.identity.id
+    let channels = world.nodes[0].running?.node.channels ?? []
+    return try #require(channels.first { $0.peer == id && !$0.isUplink })
+  }
+
+  /// Components that the MA's best path to one goes through.
+  private func hops(_ world: World, to number: Int) throws -> [ComponentID] {
+    let id = try channel(world, of: number).peer
+    return world.nodes[0].running?.node.authority?.graph.path(to: id)?.links.map(\.to).dropLast() ?? []
+  }
+
+  /// Long enough for its neighbours to use the numbers of their links to it again, or not.
+  @Test(arguments: [5, 1_000, 12_000, 25_000] as [Int64])
+  func `a node on the way begins anew and gets no session yet`(milliseconds: Int64) throws {
+    let world = try World(.ring(6), seed: 81)
+    try world.set("protected-rate=0")
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let flows = [(0, 2), (2, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
+    world.run(for: .milliseconds(500))
+    let victim = try channel(world, of: 1)
+    #expect(try hops(world, to: 2) == [victim.peer])
+    // As if it had asked for one session after the other: one a second is left.
+    let fall = world.now
+    world.crash(1)
+    world.run(for: .milliseconds(milliseconds))
+    while victim.sessions.hasToken(at: world.nodes[0].own(world.now)) { victim.sessions.take() }
+    let start = world.now
+    world.start(1)
+    var isLinked = false
+    for _ in 0..<70 {
+      world.run(for: .milliseconds(100))
+      let links = world.nodes[0].running?.node.authority?.graph.links(from: victim.peer) ?? []
+      if victim.isUnheard && !links.isEmpty { isLinked = true }
+    }
+    // Otherwise this shows nothing.
+    #expect(isLinked)
+    #expect(world.counter(0, "sessionsOverBudget") > 0)
+    let worst = flows.map { world.longestGap($0, from: milliseconds < 1_000 ? fall : start, to: world.now) }.max()
+    tell("unprotected, a node begins anew after \(milliseconds) ms and gets no session: worst gap", worst ?? .zero)
+    #expect(worst ?? .seconds(9) <= .milliseconds(milliseconds < 1_000 ? 20 : 2))
+    // As soon as it has been heard it is on the way again.
+    #expect(!victim.isUnheard)
+    #expect(try hops(world, to: 2) == [victim.peer])
+    for flow in flows { world.endFlow(flow) }
+    world.checkTables()
+    #expect(world.violations == [])
+  }
+
+  @Test func `the only way leads through a node that has not been heard, and its session makes it good`() throws {
+    let world = try World(.line(3), seed: 82)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let victim = try channel(world, of: 1)
+    world.crash(1)
+    world.run(for: .seconds(12))
+    world.start(1)
+    let time = world.timeToReach(atMost: .seconds(5))
+    tell("a middle node of a line begins anew: all reached", time ?? .seconds(99))
+    #expect(time ?? .seconds(99) < .seconds(2))
+    #expect(!victim.isUnheard)
+    #expect(try hops(world, to: 2) == [victim.peer])
+    world.checkTables()
+    #expect(world.violations == [])
+  }
+}
