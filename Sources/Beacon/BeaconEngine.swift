@@ -160,6 +160,17 @@ public struct BeaconEngine {
     for state in states where state.newest != nil { emit(.send(state.content, adjacency: adjacency)) }
   }
 
+  /// Its key is new, and the neighbour may have begun anew and know no beacon. The newest is not returned to where it came
+  /// from: the neighbour would look for the way there behind itself, where its own tree leads.
+  public mutating func adjacencyRenewed(_ adjacency: UInt16) {
+    for state in states {
+      guard let newest = state.newest?.number,
+        !state.sightings.contains(where: { $0.number == newest && $0.adjacency == adjacency })
+      else { continue }
+      emit(.send(state.content, adjacency: adjacency))
+    }
+  }
+
   /// The tree no longer leads there; the next beacon finds another way.
   public mutating func adjacencyDown(_ adjacency: UInt16) {
     defer { refreshDeadline() }

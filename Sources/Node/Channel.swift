@@ -70,9 +70,11 @@ final class Channel {
   var previousEnds = Instant.never { didSet { touch() } }
   /// A frame under the present keys has come.
   var isProved = false
-  /// MA: the component had lost all its links or asked for a session that it could not get, and no frame of it has come
-  /// since. It may have forgotten its keys.
+  /// MA: the component was cut off by a link of its own or asked for a session that it could not get, and no frame of it
+  /// has come since. It may have forgotten its keys.
   var isUnheard = false
+  /// What comes before this may have been under way since before.
+  var isHeardFrom = Instant.zero
   /// MA: it asked for another session, and its budget was used up. One that has its keys and asks again all the same is not
   /// believed before the next session.
   var hasAskedInVain = false
@@ -102,6 +104,9 @@ final class Channel {
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier: TrafficClassifier
+  /// Of what a component sent before it began anew.
+  static let longestUnderWay = Duration.seconds(1)
+
   /// MA: sessions made at the component's request. Each has every way through it laid anew.
   var sessions = TokenBucket(every: .seconds(1), burst: 8)
   /// MA: searches that came to nothing because the component had a new session meanwhile.

@@ -307,7 +307,7 @@ extension Node {
       case .adjacencyChanged(let number):
         topologyIsDirty = true
         neighbourChanged(number, at: now)
-      case .adjacencyRenewed(let number): beacon.adjacencyUp(number, at: now)
+      case .adjacencyRenewed(let number): beacon.adjacencyRenewed(number)
       case .strangerHeard(let number): beacon.adjacencyUp(number, authenticated: false, at: now)
       case .strangerGone(let number): beacon.adjacencyDown(number)
       case .event(let level, let text): report(level, text)

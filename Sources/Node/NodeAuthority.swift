@@ -156,9 +156,9 @@ extension Node {
     // A box that restarts in a loop, or a member that wants the others' ways laid anew all the time.
     guard channel.sessions.hasToken(at: now) else {
       counters.sessionsOverBudget &+= 1
-      if channel.session != nil, !channel.hasAskedInVain {
+      if up.linked, channel.session != nil, !channel.hasAskedInVain {
         channel.hasAskedInVain = true
-        loseHearing(of: channel)
+        loseHearing(of: channel, heardFrom: now + Channel.longestUnderWay)
         scheduleRecompute(at: now)
       }
       return
@@ -353,7 +353,11 @@ extension Node {
     // Whatever came before is older.
     authority.admissions[channel.number]?.heldAdvertisement = []
     let withdrawn = withdrawnLinks(from: channel.peer, advertisement)
-    switch authority.graph.install(advertisement, from: channel.peer, at: now) {
+    let result = authority.graph.install(advertisement, from: channel.peer, at: now)
+    if channel.isUnheard, now >= channel.isHeardFrom, result == .changed || result == .refreshed {
+      hear(channel, at: now)
+    }
+    switch result {
     case .changed:
       for number in withdrawn { leaveLink(number, at: now) }
       scheduleRecompute(at: now)

@@ -162,7 +162,7 @@ extension Node {
     case .opened(let space, let sequence, let plainCount):
       if session === channel.session {
         channel.prove(at: now)
-        if channel.isUnheard { hear(channel, at: now) }
+        if channel.isUnheard { hearIfLinked(channel, at: now) }
       } else if let pending = channel.pendings.first(where: { $0.session === session }) {
         promote(channel, pending, at: now)
       }

@@ -219,6 +219,7 @@ extension Node {
     if channel.session != nil { sendDatagram([ControlType.goodbye.rawValue], on: channel, at: now) }
     authority.remove(channel)
     freeNumbers.append(number)
+    authority.graph.setPenalty(0, onLinksOf: id)
     authority.graph.remove(id)
     // The name and address may have another holder.
     for member in contents.authority.members where member.state == .active && member.opening.ipv4 == channel.ipv4 {

@@ -34,9 +34,12 @@ extension Node {
     authority.graph.smallestFrameSize = UInt16(clamping: authority.size.smallestFrame)
     for id in authority.graph.recompute() {
       guard let number = authority.byID[id], let admission = authority.admissions[number] else { continue }
-      leaveBroken(channels[Int(number)], admission, at: now)
-      if authority.graph.links(from: id).isEmpty { loseHearing(of: channels[Int(number)]) }
-      admission.setPath(authority.graph.path(to: id), isPaired: admission.laid.first?.isPaired ?? false, at: 0)
+      let (channel, path) = (channels[Int(number)], authority.graph.path(to: id))
+      leaveBroken(channel, admission, at: now)
+      if path == nil, let last = admission.path?.links.last, authority.graph.frameSize(of: last) == nil {
+        loseHearing(of: channel, heardFrom: now)
+      }
+      admission.setPath(path, isPaired: admission.laid.first?.isPaired ?? false, at: 0)
     }
     var (waiting, count) = waitingForWays(authority)
     if growTo(longestWay(waiting), at: now) { (waiting, count) = waitingForWays(authority) }
@@ -57,12 +60,18 @@ extension Node {
     }
   }
 
-  /// A component without links is gone, and may come back without its keys while its last LSA still stands; one that asks
-  /// for a session and gets none has lost them. Nobody else is led through it, where there is another way, before a frame
-  /// of it has come.
-  func loseHearing(of channel: Channel) {
+  /// A component that its own links no longer join to the MA may come back without its keys while its last LSA still
+  /// stands; one that asks for a session and gets none has lost them. Nobody else's best way leads through it, where there
+  /// is another, before a frame of it has come. (Those behind it cannot be reached either, and have their keys.)
+  func loseHearing(of channel: Channel, heardFrom: Instant) {
     channel.isUnheard = true
+    channel.isHeardFrom = heardFrom
     authority?.graph.setPenalty(FaultSearches.penalty, onLinksOf: channel.peer)
+  }
+
+  /// A frame that was under way when the component was cut off says nothing; one over a link that it has now does.
+  mutating func hearIfLinked(_ channel: Channel, at now: Instant) {
+    if now >= channel.isHeardFrom, authority?.graph.path(to: channel.peer) != nil { hear(channel, at: now) }
   }
 
   /// The component has its keys.

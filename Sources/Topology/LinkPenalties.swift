@@ -1,9 +1,11 @@
-// What the authority adds to the cost of links that it has found to lose frames, whatever their ends report of them.
+// What the authority adds to the cost of links that it has found to lose frames, and of all links of components that may
+// have lost their keys, whatever their ends report of them.
 
 import Core
 
 /// A link is known again by either of its ends (component, its adjacency number, the neighbour), so that neither can shed
-/// a penalty by giving the link another number at its side. Two entries for each link that the authority condemns.
+/// a penalty by giving the link another number at its side. Two entries for each link that the authority condemns, and one
+/// for each component.
 struct LinkPenalties {
   private struct End: Hashable {
     var component: ComponentID
@@ -17,7 +19,12 @@ struct LinkPenalties {
 
   var isEmpty: Bool { byEnd.isEmpty && byComponent.isEmpty }
 
-  mutating func set(_ penalty: UInt16, onLinksOf id: ComponentID) { byComponent[id] = penalty == 0 ? nil : penalty }
+  /// Whether that is another than before.
+  mutating func set(_ penalty: UInt16, onLinksOf id: ComponentID) -> Bool {
+    if byComponent[id] ?? 0 == penalty { return false }
+    byComponent[id] = penalty == 0 ? nil : penalty
+    return true
+  }
 
   mutating func set(_ penalty: UInt16, on link: TopologyLink) {
     let ends = [
@@ -57,8 +64,9 @@ extension TopologyGraph {
   /// The same for all links of a component: it is reached as before, and others are led through it only where there is no
   /// other way.
   public mutating func setPenalty(_ penalty: UInt16, onLinksOf id: ComponentID) {
-    penalties.set(penalty, onLinksOf: id)
-    guard let index = indices[id], index != TopologyGraph.rootIndex, members[index].lsa != nil else { return }
+    guard penalties.set(penalty, onLinksOf: id), let index = indices[id], index != TopologyGraph.rootIndex,
+      members[index].lsa != nil
+    else { return }
     makeStale(index)
     for report in members[index].adjacencies {
       if let far = indices[report.neighbour], far == TopologyGraph.rootIndex || members[far].lsa != nil {

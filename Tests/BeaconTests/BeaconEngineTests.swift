@@ -216,6 +216,11 @@ import Testing
     #expect(out.order == "ss")
     #expect(out.sent.map(\.content) == [first.beacon(1, 2), second.beacon(2, 2)])
     #expect(out.sent.allSatisfy { $0.adjacency == 9 })
+    // A new key: both again, but not to where they came from.
+    engine.adjacencyRenewed(9)
+    #expect(engine.drain().sent.map(\.content) == [first.beacon(1, 2), second.beacon(2, 2)])
+    engine.adjacencyRenewed(2)
+    #expect(engine.drain().sent.isEmpty)
     engine.adjacencyDown(2)
     #expect(engine.newest(authority: 0)?.counter == 2 && engine.newest(authority: 0)?.adjacency == nil)
     #expect(engine.treeAdjacency(authority: 0, boot: 1, counter: 2) == nil)

@@ -184,6 +184,8 @@ import Testing
     for (layout, seed, pairs, victims) in [
       (Layout.grid(5, 5), 76, [(0, 24), (24, 0), (0, 4), (20, 0)], [1, 5, 2, 10, 1, 23]),
       (.ring(6), 81, [(0, 2), (2, 0)], [1, 1, 5, 1, 4]),
+      // Behind it are nodes whose beacons come through it.
+      (.line(4), 82, [(0, 3), (3, 0)], [2, 1, 2, 2, 1]),
     ] {
       let world = try standing(layout, isProtected: false, seed: UInt64(seed))
       let flows = pairs.map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }

@@ -22,10 +22,14 @@ import Topology
     return world.nodes[0].running?.node.authority?.graph.path(to: id)?.links.map(\.to).dropLast() ?? []
   }
 
-  /// Long enough for its neighbours to use the numbers of their links to it again, or not.
-  @Test(arguments: [5, 1_000, 12_000, 25_000] as [Int64])
-  func `a node on the way begins anew and gets no session yet`(milliseconds: Int64) throws {
-    let world = try World(.ring(6), seed: 81)
+  /// Long enough for its neighbours to use the numbers of their links to it again, or not. With a leaf behind it one of
+  /// its links stays in the MA's graph while it is dead.
+  @Test(arguments: [5, 1_000, 12_000, 25_000] as [Int64], [false, true])
+  func `a node on the way begins anew and gets no session yet`(milliseconds: Int64, hasLeaf: Bool) throws {
+    var layout = Layout(nodeCount: hasLeaf ? 7 : 6)
+    for number in 0..<6 { layout.cable(number, (number + 1) % 6) }
+    if hasLeaf { layout.cable(1, 6) }
+    let world = try World(layout, seed: 81)
     try world.set("protected-rate=0")
     #expect(form(world) != nil)
     world.run(for: .seconds(2))
@@ -67,12 +71,37 @@ import Topology
     let victim = try channel(world, of: 1)
     world.crash(1)
     world.run(for: .seconds(12))
+    #expect(victim.isUnheard)
+    let leaf = try channel(world, of: 2)
+    #expect(!leaf.isUnheard)
     world.start(1)
     let time = world.timeToReach(atMost: .seconds(5))
     tell("a middle node of a line begins anew: all reached", time ?? .seconds(99))
     #expect(time ?? .seconds(99) < .seconds(2))
     #expect(!victim.isUnheard)
     #expect(try hops(world, to: 2) == [victim.peer])
+    world.checkTables()
+    #expect(world.violations == [])
+  }
+
+  /// Its child's link has a new key before its parent's: a beacon from there would lead it away from the MA.
+  @Test func `a node that begins anew at once does not look for the MA behind itself`() throws {
+    let world = try World(.line(4), seed: 83)
+    var slow = LinkQuality()
+    slow.delay = .milliseconds(3)
+    world.setQuality(1, slow)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    var longest = Duration.zero
+    for _ in 0..<5 {
+      world.run(for: .milliseconds(1_770))
+      world.crash(2)
+      world.run(for: .milliseconds(5))
+      world.start(2)
+      longest = max(longest, world.timeToReach(atMost: .seconds(5)) ?? .seconds(99))
+    }
+    tell("a node with a slow link to the MA begins anew at once: all reached", longest)
+    #expect(longest <= .milliseconds(120))
     world.checkTables()
     #expect(world.violations == [])
   }
