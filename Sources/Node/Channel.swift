@@ -74,7 +74,9 @@ final class Channel {
   /// has come since. It may have forgotten its keys.
   var isUnheard = false
   /// What comes before this may have been under way since before.
-  var isHeardFrom = Instant.zero
+  var heardFrom = Instant.zero
+  /// Of what a component sent before it began anew.
+  static let longestUnderWay = Duration.seconds(1)
   /// MA: it asked for another session, and its budget was used up. One that has its keys and asks again all the same is not
   /// believed before the next session.
   var hasAskedInVain = false
@@ -104,9 +106,6 @@ final class Channel {
   /// MA: LSAs of the component taken into the graph.
   var advertisements = TokenBucket(rate: 4, burst: 64)
   var classifier: TrafficClassifier
-  /// Of what a component sent before it began anew.
-  static let longestUnderWay = Duration.seconds(1)
-
   /// MA: sessions made at the component's request. Each has every way through it laid anew.
   var sessions = TokenBucket(every: .seconds(1), burst: 8)
   /// MA: searches that came to nothing because the component had a new session meanwhile.

@@ -354,7 +354,7 @@ extension Node {
     authority.admissions[channel.number]?.heldAdvertisement = []
     let withdrawn = withdrawnLinks(from: channel.peer, advertisement)
     let result = authority.graph.install(advertisement, from: channel.peer, at: now)
-    if channel.isUnheard, now >= channel.isHeardFrom, result == .changed || result == .refreshed {
+    if channel.isUnheard, now >= channel.heardFrom, result == .changed || result == .refreshed {
       hear(channel, at: now)
     }
     switch result {

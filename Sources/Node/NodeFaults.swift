@@ -137,7 +137,8 @@ extension Node {
         search.due = now + FaultSearch.probePace
         return false
       }
-      guard sendAlong(search, number: UInt32(search.sent), at: now) else { return true }
+      // No number of the way's own probes: an answer is none to those.
+      guard sendAlong(search, number: .max - UInt32(search.sent), at: now) else { return true }
       if search.sent == 0, case .retest(let link) = search.purpose { authority.faults.tried(link, at: now) }
       search.counters.append(search.builder.counter)
       search.sent += 1

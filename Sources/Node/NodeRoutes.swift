@@ -65,13 +65,13 @@ extension Node {
   /// is another, before a frame of it has come. (Those behind it cannot be reached either, and have their keys.)
   func loseHearing(of channel: Channel, heardFrom: Instant) {
     channel.isUnheard = true
-    channel.isHeardFrom = heardFrom
+    channel.heardFrom = heardFrom
     authority?.graph.setPenalty(FaultSearches.penalty, onLinksOf: channel.peer)
   }
 
   /// A frame that was under way when the component was cut off says nothing; one over a link that it has now does.
   mutating func hearIfLinked(_ channel: Channel, at now: Instant) {
-    if now >= channel.isHeardFrom, authority?.graph.path(to: channel.peer) != nil { hear(channel, at: now) }
+    if now >= channel.heardFrom, authority?.graph.path(to: channel.peer) != nil { hear(channel, at: now) }
   }
 
   /// The component has its keys.
@@ -206,7 +206,12 @@ extension Node {
       let builder = OnionBuilder(
         route: there.route, size: authority.size, hops: there.hops, entropy: &entropy),
       let first = path.links.first, let last = path.links.last
-    else { return }
+    else {
+      // An alternate that is longer than any best way: when those grow, all are laid anew.
+      admission.laid[place].isStale = false
+      withdraw(channel, admission, place: place, at: now)
+      return
+    }
     let isPaired = admission.laid[place].isPaired
     let pathTag = authority.pathTag(of: path.links)
     let message = ReturnRoute(

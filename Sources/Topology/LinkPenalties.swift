@@ -61,8 +61,8 @@ extension TopologyGraph {
     }
   }
 
-  /// The same for all links of a component: it is reached as before, and others are led through it only where there is no
-  /// other way.
+  /// The same for all links of a component: it is reached as before, and others' best paths lead through it only where
+  /// there is no other way.
   public mutating func setPenalty(_ penalty: UInt16, onLinksOf id: ComponentID) {
     guard penalties.set(penalty, onLinksOf: id), let index = indices[id], index != TopologyGraph.rootIndex,
       members[index].lsa != nil

@@ -152,6 +152,28 @@ extension Node {
     #expect(world.violations == [])
   }
 
+  /// The alternate's link goes, and the only other way is longer than any best one: no frame has room for it.
+  @Test func `an alternate that cannot be laid does not leave the one before at its place`() throws {
+    var layout = Layout(nodeCount: 13)
+    for number in 0..<12 { layout.cable(number, (number + 1) % 12) }
+    layout.cable(0, 12)
+    layout.cable(12, 1)
+    let world = try World(layout, seed: 98)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let peer = try #require(world.nodes[1].running?.node.identity.id)
+    func ways() throws -> Ways {
+      try #require(world.nodes[0].running?.node.channels.first { $0.peer == peer && !$0.isUplink }).ways
+    }
+    #expect(try ways().at(1) != nil)
+    let short = try #require(ways().at(1)).builder.route
+    world.setCarrier(13, false)
+    world.run(for: .seconds(3))
+    #expect(try !ways().places.contains { $0?.builder.route == short })
+    #expect(try ways().main != nil)
+    #expect(world.violations == [])
+  }
+
   @Test func `what was found of a path is kept for the ways on it, and a late answer to the route before counts`()
     throws
   {

@@ -12,6 +12,28 @@ import Wire
 @testable import Simulator
 
 @Suite struct SearchTests {
+  /// A search sends its frames by the route of the way that fell silent, and the end answers them.
+  @Test func `answers to a search's frames are none to the way's own probes`() throws {
+    var longest = Duration.zero
+    for moment in stride(from: 2_900 as Int64, to: 3_300, by: 25) {
+      let world = try World(.ring(6), seed: 92)
+      try world.set("protected-rate=0")
+      #expect(form(world) != nil)
+      world.run(for: .seconds(2))
+      world.setConduct(1, .greyHole)
+      _ = world.startFlow(from: 0, to: 2, every: .milliseconds(2), payload: 64)
+      world.run(for: .milliseconds(moment))
+      world.setConduct(1, .honest)
+      world.run(for: .seconds(2))
+      let peer = world.nodes[2].running?.node.identity.id
+      for channel in world.nodes[0].running?.node.channels ?? [] where channel.peer == peer {
+        for case let way? in channel.ways.places { longest = max(longest, way.probing.roundTrip) }
+      }
+    }
+    tell("a search's frames: longest round trip of a way", longest)
+    #expect(longest > .zero && longest < .milliseconds(50))
+  }
+
   private func standing(_ layout: Layout, seed: UInt64) throws -> World {
     let world = try World(layout, seed: seed)
     #expect(form(world) != nil)
