@@ -43,6 +43,8 @@ public struct Node: Personality, ~Copyable {
   var detours = [Detours?](repeating: nil, count: 16)
   /// By the adjacency frames come from, at most 255.
   var detourBudgets: [UInt16: TokenBucket] = [:]
+  /// Probes that go alone, of all peers together.
+  var askings = TokenBucket(rate: 1_024, burst: 256)
   var reassembler = Reassembler()
   /// Time of the event at hand; what is drained after it happens at that time.
   var currentTime: Instant

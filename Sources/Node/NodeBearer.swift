@@ -36,9 +36,10 @@ extension Node {
       counters.bearerNoRoute &+= 1
       return
     }
-    let twin = isProtected ? channel.ways.second : nil
-    // Both copies are the same bytes: they fit the narrower way.
-    let payloadSize = min(way.payloadSize, twin?.payloadSize ?? .max)
+    let twins = isProtected ? channel.ways.twins : []
+    // All copies are the same bytes: they fit the narrowest way.
+    var payloadSize = way.payloadSize
+    for twin in twins { payloadSize = min(payloadSize, twin.payloadSize) }
     var cutter: PacketCutter
     do throws(BearerError) {
       cutter = try PacketCutter(buffer: packet, payloadSize: payloadSize)
@@ -65,16 +66,16 @@ extension Node {
       }
       let sealedCount = session.seal(sealedAt, count: count, space: space)
       buffer.count = offset + sealedCount
-      if let twin {
+      for twin in twins {
         counters.twinsSent &+= 1
         sendCopy(sealedAt, sealedCount, twin, onionClass, at: now)
       }
       sendFirst(buffer, way, at: now)
     }
     probe(way, onionClass, of: channel, at: now)
-    if let twin { probe(twin, onionClass, of: channel, at: now) }
+    for twin in twins { probe(twin, onionClass, of: channel, at: now) }
     if way.builder.isWornOut { routeWornOut(channel, at: now) }
-    if let twin, twin.builder.isWornOut { routeWornOut(channel, at: now) }
+    if twins.contains(where: { $0.builder.isWornOut }) { routeWornOut(channel, at: now) }
   }
 
   /// An end-to-end frame that is ready, by this way.

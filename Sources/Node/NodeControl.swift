@@ -241,7 +241,7 @@ extension Node {
   }
 
   private func carried(_ way: Way, _ channel: Channel) -> String {
-    let isProtected = way === channel.ways.first || way === channel.ways.second
+    let isProtected = channel.ways.uses(way, .protected)
     if way === channel.ways.main { return isProtected ? "all" : "bulk" }
     return isProtected ? "protected" : "nothing"
   }

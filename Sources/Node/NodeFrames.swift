@@ -247,9 +247,12 @@ extension Node {
   }
 
   /// Sends an end-to-end frame of the control space by the route, or by what there is before one.
-  /// - Parameter attempt: 1 at first; later ones try another way where there is one.
+  /// - Parameters:
+  ///   - attempt: 1 at first; later ones try another way where there is one.
+  ///   - byEveryWay: a copy by each way there is, instead of two.
   mutating func sendSegment(
-    kind: UInt8, flags: UInt8, word: UInt32, payload: [UInt8], on channel: Channel, attempt: Int, at now: Instant
+    kind: UInt8, flags: UInt8, word: UInt32, payload: [UInt8], on channel: Channel, attempt: Int,
+    byEveryWay: Bool = false, at now: Instant
   ) {
     guard let session = channel.session else { return }
     var sealed = [UInt8](repeating: 0, count: SessionLayout.overhead + payload.count)
@@ -258,6 +261,12 @@ extension Node {
     for i in payload.indices { sealed[10 + i] = payload[i] }
     sealed.withUnsafeMutableBufferPointer {
       _ = session.seal($0.baseAddress!, count: SessionLayout.segment + payload.count, space: .control)
+    }
+    if byEveryWay {
+      let ways = channel.ways.places.compactMap { $0 }.filter { isUp($0.egress) }
+      sendByWays(sealed, ways, on: channel, at: now)
+      // Where all are in doubt, by the tree as well.
+      if !ways.isEmpty, !(channel.ways.main?.isInDoubt(at: now) ?? true) { return }
     }
     sendSealed(sealed, on: channel, attempt: attempt, isChunk: kind == SegmentKind.chunk, at: now)
   }
@@ -270,7 +279,10 @@ extension Node {
     let isDoubtful = main?.isInDoubt(at: now) ?? false
     let isRoutesTurn = !channel.isUplink || (attempt % 2 == 1) != (isDoubtful && hasTree(channel))
     if isRoutesTurn, let main, isUp(main.egress) {
-      sendByWays(sealed, on: channel, isOnce: isChunk && attempt == 1 && isHurrying(channel, at: now), at: now)
+      // Commands are protected like sparse traffic.
+      let isOnce = isChunk && attempt == 1 && isHurrying(channel, at: now)
+      let first = channel.ways.first ?? main
+      sendByWays(sealed, isOnce ? [first] : [first] + channel.ways.twins.prefix(isChunk ? 1 : 2), on: channel, at: now)
       return
     }
     let peerIsAuthority = channel.isUplink
@@ -304,16 +316,15 @@ extension Node {
     !channel.isUplink && (authority.map { now < $0.hurriesUntil } ?? false)
   }
 
-  /// Commands are protected like sparse traffic: over two ways where there are two.
-  private mutating func sendByWays(_ sealed: [UInt8], on channel: Channel, isOnce: Bool, at now: Instant) {
+  /// The same frame by each of these.
+  private mutating func sendByWays(_ sealed: [UInt8], _ ways: [Way], on channel: Channel, at now: Instant) {
     let onionClass = OnionClass(
       traffic: .control, towardAuthority: channel.isUplink, authority: channel.authorityIndex)
     sealed.withUnsafeBufferPointer {
       guard let bytes = $0.baseAddress else { return }
-      if let first = channel.ways.first { sendCopy(bytes, sealed.count, first, onionClass, at: now) }
-      if !isOnce, let second = channel.ways.second {
-        counters.twinsSent &+= 1
-        sendCopy(bytes, sealed.count, second, onionClass, at: now)
+      counters.twinsSent &+= UInt64(max(ways.count, 1) - 1)
+      for way in ways {
+        sendCopy(bytes, sealed.count, way, onionClass, at: now)
       }
     }
   }

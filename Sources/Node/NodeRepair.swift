@@ -51,6 +51,8 @@ extension Node {
     channel.ways.choose(at: now) { neighbour.isUp($0) }
     guard let main = channel.ways.main, let before, main !== before else { return }
     counters.waysChanged &+= 1
+    // It was losing probes and is left for another reason, and the next may pass what made it lose them.
+    if before.probing.lost > 0, !before.isSilent(at: now) { markAsked(channel, at: now) }
     // What is under way went by the other one.
     channel.stream.hurry()
   }

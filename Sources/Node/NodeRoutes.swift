@@ -127,7 +127,11 @@ extension Node {
     beacon.sizeCode = size.code
     needFrames(at: now)
     scheduleRecompute(at: now)
-    for (_, admission) in authority.admissions { admission.markStale() }
+    for channel in channels where !channel.isUplink {
+      authority.admissions[channel.number]?.markStale()
+      // There may be room for longer ones.
+      authority.wantAlternates(channel.number)
+    }
     return true
   }
 
@@ -145,7 +149,7 @@ extension Node {
     for number in authority.takeWanted(authority.alternatesSlice(at: now)) {
       let channel = channels[Int(number)]
       guard let admission = authority.admissions[number], channel.session != nil else { continue }
-      admission.setAlternates(authority.graph.routes(to: channel.peer))
+      admission.setAlternates(authority.graph.routes(to: channel.peer, longest: authority.size.entries))
       for place in admission.laid.indices where admission.laid[place].isStale {
         layWay(channel, admission, place: place, at: now)
       }
@@ -207,7 +211,7 @@ extension Node {
         route: there.route, size: authority.size, hops: there.hops, entropy: &entropy),
       let first = path.links.first, let last = path.links.last
     else {
-      // An alternate that is longer than any best way: when those grow, all are laid anew.
+      // Longer than N, which all that is computed fits: not before the next computation.
       admission.laid[place].isStale = false
       withdraw(channel, admission, place: place, at: now)
       return

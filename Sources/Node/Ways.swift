@@ -59,6 +59,7 @@ final class Way {
   func callBroken(at now: Instant) {
     if !isBroken(at: now) || now - brokenSince >= Way.tellings { brokenSince = now }
     brokenEnds = now + Way.doubt
+    probing.backEnds = .zero
   }
 
   /// Probes were lost on it, of what went by it alone or was copied to it.
@@ -114,11 +115,14 @@ struct Ways {
   private(set) var places: [Way?] = []
   /// What is sent once goes by this one.
   private(set) var main: Way?
-  /// What is protected goes by these two; the second is nil where there are no two.
+  /// What is protected goes by this one, and a copy by each of the twins: the other of the pair. While one of the pair is
+  /// in doubt they are up to two, and the pair is among those that it goes by.
   private(set) var first: Way?
-  private(set) var second: Way?
+  private(set) var twins: [Way] = []
   /// When a way stops being in doubt, so that the choice may change.
   private(set) var nextChoice = Instant.never
+  /// While the way in use is in doubt, the others are asked again from then on.
+  var nextAsking = Instant.zero
 
   var isEmpty: Bool { main == nil }
 
@@ -128,7 +132,11 @@ struct Ways {
   mutating func put(_ way: Way?, at place: Int, of count: Int, at now: Instant) {
     guard place < Ways.limit else { return }
     while places.count <= place { places.append(nil) }
-    if let way, let found = takeFindings(for: way, place, now) { way.inherit(found, at: now) }
+    if let way {
+      if let found = takeFindings(for: way, place, now) { way.inherit(found, at: now) }
+      let isRenewed = places[place].map { $0.isAs(way) } ?? false
+      if !isRenewed, now - way.probing.answeredAt >= WayProbing.pace * 2 { ask(way, at: now) }
+    }
     keepFindings(at: place, besides: way, now)
     places[place] = way
     let count = max(count, place + 1)
@@ -136,6 +144,13 @@ struct Ways {
       keepFindings(at: places.count - 1, besides: nil, now)
       places.removeLast()
     }
+  }
+
+  /// What is known of a way that is laid now is old, or nothing: it is asked with the next traffic.
+  private func ask(_ way: Way, at now: Instant) {
+    way.probing.isAsked = true
+    way.probing.awaitAnswer(at: now)
+    main?.probing.nextProbe = .zero
   }
 
   /// Of the ways that are as this one what the one at its place has shown, or one that is in doubt for lost probes: of two
@@ -162,6 +177,11 @@ struct Ways {
 
   mutating func removeAll() { self = Ways() }
 
+  /// Whether traffic of this class goes by it now.
+  func uses(_ way: Way, _ traffic: FrameClass) -> Bool {
+    traffic == .bulk ? way === main : way === first || twins.contains { $0 === way }
+  }
+
   func uses(_ egress: UInt16) -> Bool {
     for case let way? in places where way.egress == egress { return true }
     return false
@@ -177,16 +197,32 @@ struct Ways {
   /// Whether there is another one to go over to. One that loses frames is left for one that did so longer ago, too.
   func hasOther(than way: Way, at now: Instant, orDoubtful: Bool = false, isUp: (UInt16) -> Bool) -> Bool {
     for case let other? in places where other !== way && isUp(other.egress) {
-      if orDoubtful || !other.isInDoubt(at: now) { return true }
+      if orDoubtful || !other.isInDoubt(at: now) || now < other.probing.backEnds { return true }
     }
     return false
   }
 
-  /// How a place stands, the best first.
+  /// How a place stands, the best first. A way that is in doubt and has answered since another fell silent comes before one
+  /// that is not and has yet to answer, and so does one that has answered where another has not.
   private enum Standing: Int {
-    case good, doubtful, losing, down, none
+    case good, back, asked, doubtful, losing, down, none
 
     var isUp: Bool { rawValue < Standing.down.rawValue }
+    var mayCarry: Bool { rawValue <= Standing.asked.rawValue }
+  }
+
+  private func standing(_ way: Way, at now: Instant, isUp: Bool) -> Standing {
+    if !isUp { return .down }
+    if way.isInDoubt(at: now) {
+      return now < way.probing.backEnds ? .back : way.goesOnLosing(at: now) ? .losing : .doubtful
+    }
+    guard way.probing.mustAnswer else { return .good }
+    let askedAt = way.probing.mustAnswerSince
+    return places.contains {
+      guard let other = $0, other !== way, !other.probing.mustAnswer else { return false }
+      return other.probing.answeredAt > askedAt - WayProbing.pace * 2
+        && (!other.isInDoubt(at: now) || now < other.probing.backEnds)
+    } ? .asked : .good
   }
 
   /// Chooses anew. `isUp` tells of this node's adjacencies.
@@ -198,17 +234,15 @@ struct Ways {
         standings.append(.none)
         continue
       }
-      let (isBroken, isSilent) = (way.isBroken(at: now), way.isSilent(at: now))
-      if isBroken { nextChoice = min(nextChoice, way.brokenEnds) }
-      if isSilent { nextChoice = min(nextChoice, way.probing.silenceEnds) }
-      let isLosing = way.goesOnLosing(at: now)
-      if isLosing { nextChoice = min(nextChoice, way.probing.losingEnds) }
-      standings.append(
-        !isUp(way.egress) ? .down : isLosing ? .losing : isBroken || isSilent ? .doubtful : .good)
+      if way.isBroken(at: now) { nextChoice = min(nextChoice, way.brokenEnds) }
+      if way.isSilent(at: now) { nextChoice = min(nextChoice, way.probing.silenceEnds) }
+      if now < way.probing.backEnds { nextChoice = min(nextChoice, way.probing.backEnds) }
+      if way.goesOnLosing(at: now) { nextChoice = min(nextChoice, way.probing.losingEnds) }
+      standings.append(standing(way, at: now, isUp: isUp(way.egress)))
     }
     main = nil
     first = nil
-    second = nil
+    twins = []
     // Of those in doubt the one that was put there longest ago: it may carry again, and where it does not that is told.
     func since(_ place: Int) -> Instant { places[place]?.inDoubtSince(at: now) ?? .zero }
     func comesBefore(_ a: Int, _ b: Int) -> Bool {
@@ -217,14 +251,22 @@ struct Ways {
     guard let chosen = standings.indices.min(by: comesBefore), standings[chosen] != .none else { return }
     main = places[chosen]
     first = main
-    let pair = standings.indices.filter { standings[$0] == .good && places[$0]?.isPaired == true }
-    if pair.count == 2 {
+    let pair = standings.indices.filter { standings[$0].isUp && places[$0]?.isPaired == true }
+    // One of them that has yet to answer, or to show that it carries more than lone probes, is as good for a copy.
+    if pair.count == 2, pair.allSatisfy({ standings[$0].mayCarry }),
+      pair.contains(where: { standings[$0] == .good && places[$0]?.probing.mustAnswer == false })
+    {
       first = places[pair[0]]
-      second = places[pair[1]]
+      twins = pair.dropFirst().compactMap { places[$0] }
     } else if standings[chosen].isUp {
-      // One in doubt rather than none: the first may be the next to break. And where all are in doubt, two rather than one.
-      let others = standings.indices.filter { $0 != chosen && standings[$0].isUp }
-      if let other = others.min(by: comesBefore) { second = places[other] }
+      // One that stands well, and one of the pair: it shares nothing with the other and may carry again, while what is
+      // not in doubt may go through the node that fails next.
+      var rest = standings.indices.filter { $0 != chosen && standings[$0].isUp }.sorted(by: comesBefore)
+      if let other = rest.first {
+        rest.removeFirst()
+        let third = rest.first { pair.contains($0) } ?? rest.first
+        twins = [other, third].compactMap { $0.flatMap { places[$0] } }
+      }
     }
   }
 }

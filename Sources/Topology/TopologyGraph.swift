@@ -274,11 +274,13 @@ public struct TopologyGraph {
   /// each shares as few links with those before it as the graph allows, of these as few links of a risk group in use, then
   /// as few nodes, and of these costs least. In a trap, where the best path bars every disjoint pair, such a pair comes
   /// first among the alternates. Of paths with more than 64 links none is given.
-  public func routes(to id: ComponentID) -> RouteSet {
+  /// - Parameter longest: alternates with more links than that are left out.
+  public func routes(to id: ComponentID, longest: Int = 64) -> RouteSet {
     var set = RouteSet()
     guard let index = indices[id] else { return set }
     set.isCurrent = sets.isCurrent(index)
-    let ways = sets.ways(to: index, links, tree.labels)
+    var ways = sets.ways(to: index, links, tree.labels)
+    if let best = ways.first { ways = [best] + ways.dropFirst().filter { $0.count <= longest } }
     for (i, way) in ways.enumerated() {
       set.paths.append(path(way))
       for other in ways[(i + 1)...] { set.sharings.append(links.sharing(way, other)) }

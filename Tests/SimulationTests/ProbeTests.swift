@@ -13,6 +13,7 @@ import Wire
 
 @Suite struct ProbeTests {
   private let bulk = OnionClass(traffic: .bulk, towardAuthority: false, authority: 0)
+  private let copied = OnionClass(traffic: .protected, towardAuthority: false, authority: 0)
 
   private func ways(_ world: World, of node: Int, to peer: Int = 0) -> Ways? {
     guard let here = world.nodes[node].running, let there = world.nodes[peer].running else { return nil }
@@ -91,7 +92,7 @@ import Wire
       send(number)
     }
     #expect(probing.lost == 2 && probing.lostSince == first)
-    #expect(probing.answered(2, at: first + .milliseconds(500)) == .milliseconds(500))
+    #expect(probing.answered(2, at: first + .milliseconds(500))?.time == .milliseconds(500))
     #expect(probing.lost == 0 && probing.isOpen)
     #expect(probing.nextProbe == now + .seconds(1))
     #expect(probing.answered(2, at: first + .milliseconds(501)) == nil)
@@ -168,11 +169,11 @@ import Wire
 
   @Test func `a first answer has its time, however long the traffic paused after the first probe`() throws {
     try twoWays(95) { node, channel, main, other, start in
-      node.probe(other, bulk, of: channel, at: start)
+      node.probe(other, copied, of: channel, at: start)
       var now = start + .seconds(60)
-      node.probe(other, bulk, of: channel, at: now)
+      node.probe(other, copied, of: channel, at: now)
       now = now + .milliseconds(400)
-      node.probe(other, bulk, of: channel, at: now)
+      node.probe(other, copied, of: channel, at: now)
       #expect(other.probing.lost == 2 && other.isInDoubt(at: now))
       node.probe(main, bulk, of: channel, at: now + .seconds(2))
       #expect(node.counters.waysSilent == 0)
@@ -216,7 +217,7 @@ import Wire
       func choose(at now: Instant) -> Ways {
         node.chooseWays(channel, at: now)
         #expect(channel.ways.first === channel.ways.main)
-        #expect(channel.ways.second != nil && channel.ways.second !== channel.ways.first)
+        #expect(channel.ways.twins.first != nil && channel.ways.twins.first !== channel.ways.first)
         return channel.ways
       }
       let others = channel.ways.places.compactMap { $0 }.filter { $0 !== main }

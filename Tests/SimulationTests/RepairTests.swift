@@ -78,7 +78,7 @@ import Testing
     let channels = node.pointee.channels.filter { !$0.isUplink && $0.session != nil }
     #expect(channels.count == 48)
     for channel in channels {
-      #expect(channel.ways.places.filter { $0 != nil }.count >= 2 && channel.ways.second != nil)
+      #expect(channel.ways.places.filter { $0 != nil }.count >= 2 && !channel.ways.twins.isEmpty)
     }
   }
 
