@@ -115,8 +115,8 @@ struct Ways {
   private(set) var places: [Way?] = []
   /// What is sent once goes by this one.
   private(set) var main: Way?
-  /// What is protected goes by this one, and a copy by each of the twins: the other of the pair. While one of the pair is
-  /// in doubt they are up to two, and the pair is among those that it goes by.
+  /// What is protected goes by this one, and a copy by each of the twins: by the pair. While one of the pair is in doubt:
+  /// by the way for bulk and up to two others, the better one first.
   private(set) var first: Way?
   private(set) var twins: [Way] = []
   /// When a way stops being in doubt, so that the choice may change.
@@ -202,8 +202,8 @@ struct Ways {
     return false
   }
 
-  /// How a place stands, the best first. A way that is in doubt and has answered since another fell silent comes before one
-  /// that is not and has yet to answer, and so does one that has answered where another has not.
+  /// How a place stands, the best first. A way that is in doubt and has just answered when it was asked comes before one
+  /// that is not and has not answered since it was asked, while another has.
   private enum Standing: Int {
     case good, back, asked, doubtful, losing, down, none
 
