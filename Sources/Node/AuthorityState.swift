@@ -217,6 +217,8 @@ final class Admission {
   var spi: UInt32 = 0
   /// The component's nonce that the session was made with.
   var sessionNonce = Bytes16()
+  /// When it last asked again before it was heard.
+  var hurriedAt = Instant.zero
   /// A renewal under way: its first message has been given to the stream.
   var renewal: SessionChallenge?
   var renewalBegan = Instant.zero
@@ -378,6 +380,6 @@ struct ChallengeAttempt {
 
   /// 8 sendings, 50, 100, 200 … 1,600 and 2,000 ms apart: the last after 5.15 s, and 2 s later it is given up.
   static let sendingLimit = 8
-  /// A repeated ATTACH has the challenge sent again, not sooner than this after the last time.
+  /// A repeated ATTACH has the challenge, or the session's first frames, sent again, not sooner than this after the last time.
   static let spacing = Duration.milliseconds(20)
 }

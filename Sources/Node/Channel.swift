@@ -84,7 +84,11 @@ final class Channel {
   var pendings: [PendingSession] = [] { didSet { touch() } }
 
   var stream = ControlStream() { didSet { touch() } }
+  /// Where the answer to the challenge came from.
   var carrier = Carrier.none
+  /// MA: where it has asked from since, while it may lack its keys. Anybody may have repeated that ATTACH: what goes by
+  /// this goes by `carrier` as well.
+  var laterCarrier = Carrier.none
 
   /// The routes to the peer, once known.
   var ways = Ways() { didSet { touch() } }
@@ -155,8 +159,13 @@ final class Channel {
     keysSince = now
     stream = ControlStream()
     ways.removeAll()
+    laterCarrier = .none
     sessionSince = now
   }
+
+  /// An MA's: the component has agreed to the session, and nothing shows that it has the keys: it takes them into use with
+  /// the first frame. (Those of a renewal it has before.)
+  var mayLackKeys: Bool { !isUplink && session != nil && !isProved && !streamGoesOn }
 
   /// There is a route to the peer.
   var isRouted: Bool { !ways.isEmpty }
@@ -169,6 +178,7 @@ final class Channel {
     pendings = []
     ways.removeAll()
     carrier = .none
+    laterCarrier = .none
     stream = ControlStream()
   }
 }

@@ -64,7 +64,10 @@ extension Node {
     }
     // Nothing of the one before is taken over.
     for epochAndSpace in 0..<UInt32(8) { reassembler.forget(peer: channel.number << 3 | epochAndSpace) }
-    for other in channels where other.carrier.leads(through: channel.number) { other.carrier = .none }
+    for other in channels {
+      if other.carrier.leads(through: channel.number) { other.carrier = .none }
+      if other.laterCarrier.leads(through: channel.number) { other.laterCarrier = .none }
+    }
     channels[Int(channel.number)] = channel
   }
 
@@ -149,7 +152,11 @@ extension Node {
       counters.attachOld &+= 1
       if channel.isProved { return }
       if now - channel.sessionSince < Admission.provingTime {
-        channel.stream.hurry()
+        if now - admission.hurriedAt >= ChallengeAttempt.spacing {
+          admission.hurriedAt = now
+          channel.laterCarrier = carrier
+          channel.stream.hurry()
+        }
         return
       }
     }
@@ -275,7 +282,6 @@ extension Node {
     authority.bySPI[keys.spi] = channel.number
     channel.adopt(SecureSession(keys: keys), at: now)
     channel.hasAskedInVain = false
-    hear(channel, at: now)
     channel.carrier = carrier
     admission.heldAdvertisement = []
     authority.graph.beginAnew(channel.peer)

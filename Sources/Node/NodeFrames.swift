@@ -161,8 +161,11 @@ extension Node {
       pool.give(frame)
     case .opened(let space, let sequence, let plainCount):
       if session === channel.session {
+        if channel.isUnheard {
+          // The first one under new keys was not under way when the component was cut off.
+          if channel.mayLackKeys { hear(channel, at: now) } else { hearIfLinked(channel, at: now) }
+        }
         channel.prove(at: now)
-        if channel.isUnheard { hearIfLinked(channel, at: now) }
       } else if let pending = channel.pendings.first(where: { $0.session === session }) {
         promote(channel, pending, at: now)
       }
@@ -278,21 +281,41 @@ extension Node {
     let main = channel.ways.main
     let isDoubtful = main?.isInDoubt(at: now) ?? false
     let isRoutesTurn = !channel.isUplink || (attempt % 2 == 1) != (isDoubtful && hasTree(channel))
+    // A route ends at a key that the component has from the first frame on, and that one may be lost.
+    let isUnproved = channel.mayLackKeys
+    if isUnproved { sendBeforeRoutes(sealed, on: channel, attempt: attempt, at: now) }
     if isRoutesTurn, let main, isUp(main.egress) {
       // Commands are protected like sparse traffic.
-      let isOnce = isChunk && attempt == 1 && isHurrying(channel, at: now)
+      let isOnce = isUnproved || isChunk && attempt == 1 && isHurrying(channel, at: now)
       let first = channel.ways.first ?? main
       sendByWays(sealed, isOnce ? [first] : [first] + channel.ways.twins.prefix(isChunk ? 1 : 2), on: channel, at: now)
-      return
+    } else if !isUnproved {
+      sendBeforeRoutes(sealed, on: channel, attempt: attempt, at: now)
     }
+  }
+
+  /// The way the session's handshake went, while that is all there is; a component's then by the tree.
+  private mutating func sendBeforeRoutes(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
     let peerIsAuthority = channel.isUplink
     switch channel.carrier {
-    case .neighbour(let adjacency) where !channel.isRouted && attempt < 4:
-      let kind: RelayMessage.Kind = peerIsAuthority ? .sealedUp : .sealedDown
-      let body = peerIsAuthority ? bigEndian(channel.session?.keys.spi ?? 0) + sealed : sealed
+    case .neighbour where peerIsAuthority && (channel.isRouted || attempt >= 4), .none:
+      if peerIsAuthority { sendToward(sealed, on: channel, at: now) }
+    case let carrier where channel.mayLackKeys || !channel.isRouted:
+      send(sealed, by: carrier, on: channel, at: now)
+      if channel.laterCarrier != carrier { send(sealed, by: channel.laterCarrier, on: channel, at: now) }
+    default: break
+    }
+  }
+
+  private mutating func send(_ sealed: [UInt8], by carrier: Carrier, on channel: Channel, at now: Instant) {
+    switch carrier {
+    case .none: break
+    case .neighbour(let adjacency):
+      let kind: RelayMessage.Kind = channel.isUplink ? .sealedUp : .sealedDown
+      let body = channel.isUplink ? bigEndian(channel.session?.keys.spi ?? 0) + sealed : sealed
       let message = RelayMessage(kind: kind, authority: authorityID(channel), body: body)
       sendLink(subtype: LinkSubtype.relay, message.encode(), on: adjacency, at: now)
-    case .through(let through, let adjacency) where !channel.isRouted:
+    case .through(let through, let adjacency):
       // Carriers come from what components asked last: they may lead in a circle.
       guard carrierDepth < Node.carrierDepthLimit else {
         counters.carrierTooDeep &+= 1
@@ -302,8 +325,6 @@ extension Node {
       let message = RelayMessage(kind: .sealedDown, authority: authorityID(channel), body: sealed)
       sendDatagram(RelayDown(adjacency: adjacency, relay: message).encode(), on: channels[Int(through)], at: now)
       carrierDepth -= 1
-    default:
-      if peerIsAuthority { sendToward(sealed, on: channel, at: now) }
     }
   }
 

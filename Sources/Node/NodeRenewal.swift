@@ -58,6 +58,7 @@ extension Channel {
   func prove(at now: Instant) {
     if isProved { return }
     isProved = true
+    laterCarrier = .none
     previousEnds = min(previousEnds, now + SessionRenewal.settled)
   }
 
