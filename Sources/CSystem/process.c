@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,25 +91,6 @@ uint32_t cs_effective_user(void) { return geteuid(); }
 int32_t cs_close(int32_t fd) { return close(fd) < 0 ? -errno : 0; }
 void cs_exit(int32_t status) { exit(status); }
 void cs_abort(void) { abort(); }
-
-int32_t cs_log_write(const void *bytes, size_t count) {
-  struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
-  // A writable pipe takes PIPE_BUF bytes at once; a log that nobody reads must not stop the loop.
-  int ready = poll(&p, 1, 0);
-  if (ready <= 0) return 0;
-  if (p.revents & POLLNVAL) return -EBADF;
-  ssize_t n = write(STDERR_FILENO, bytes, count);
-  return n < 0 ? -errno : 1;
-}
-
-int32_t cs_log_is_journal(void) {
-  const char *stream = getenv("JOURNAL_STREAM");
-  struct stat s;
-  if (!stream || fstat(STDERR_FILENO, &s) < 0) return 0;
-  char *end;
-  if (strtoull(stream, &end, 10) != s.st_dev || *end != ':') return 0;
-  return strtoull(end + 1, NULL, 10) == s.st_ino;
-}
 
 int64_t cs_resident_kib(void) {
   char text[64];

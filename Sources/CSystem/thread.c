@@ -1,4 +1,4 @@
-// The second thread, and the mailboxes it talks through.
+// Threads beside the loop, and the mailboxes that two of them talk through.
 #define _GNU_SOURCE
 #include "csystem_thread.h"
 
@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -70,6 +71,7 @@ int32_t cs_mailbox_count(const cs_mailbox *box) {
 }
 
 struct beginning {
+  char name[16];
   void (*body)(void *);
   void *argument;
 };
@@ -77,17 +79,18 @@ struct beginning {
 static void *begin(void *raw) {
   struct beginning beginning = *(struct beginning *)raw;
   free(raw);
-  prctl(PR_SET_NAME, "housekeeping");
-  // Nothing it does is urgent to the microsecond, as the loop is: timers may come together.
+  prctl(PR_SET_NAME, beginning.name);
+  // Nothing any of them does is urgent to the microsecond, as the loop is: timers may come together.
   prctl(PR_SET_TIMERSLACK, 5000000ul, 0, 0, 0);
   beginning.body(beginning.argument);
   return NULL;
 }
 
-int32_t cs_thread_start(void (*body)(void *argument), void *argument, size_t stack_bytes) {
+int32_t cs_thread_start(const char *name, void (*body)(void *argument), void *argument, size_t stack_bytes) {
   struct beginning *beginning = malloc(sizeof *beginning);
   if (!beginning) return -ENOMEM;
-  *beginning = (struct beginning){body, argument};
+  *beginning = (struct beginning){.body = body, .argument = argument};
+  strncpy(beginning->name, name, sizeof beginning->name - 1);
   pthread_attr_t attributes;
   sigset_t all, before;
   sigfillset(&all);

@@ -96,6 +96,8 @@ private func runPersonality(
     let tunnels = TunnelConfiguration(options, store.contents, log)
     let table = tunnels.isEmpty ? nil : TunnelTable(tunnels, pool: pool)
     Privileges.drop(log)
+    log.begin()
+    defer { log.end() }
     let node = try makeNode(role, store.contents, pool)
     var loop = Loop(
       node: node, pool: pool, monitor: monitor, bearer: bearer, tunnels: table, log: log,

@@ -50,6 +50,20 @@ public final class EventLog {
     ring.reserveCapacity(EventLog.ringLimit)
   }
 
+  /// From now on the lines go through a thread of their own, until `end`: what holds up standard error (a terminal that was
+  /// stopped, a busy medium) holds up nobody else.
+  public func begin() {
+    let result = cs_log_begin()
+    if result < 0 {
+      record(
+        .warning,
+        "the log is written beside the traffic: \(SystemError(code: -result, action: "start its thread").reason)")
+    }
+  }
+
+  /// Has the lines that wait written, for a second at the most.
+  public func end() { cs_log_end(1_000_000_000) }
+
   /// One event. Debug events enter the ring only when they are written too: they would push out the others.
   public func record(_ level: LogLevel, _ text: String) {
     let line = EventLog.line(text)

@@ -55,18 +55,66 @@ extension SystemTests {
       }
     }
 
-    @Test func `both threads have the two capabilities and no more, and signals reach only the loop`() throws {
+    /// A terminal with room for less than a line is writable, and a write to it waits for whoever reads it.
+    @Test func `no link is called down while the terminal that the log goes to takes a few bytes at a time`() throws {
+      try withRunningNetwork(.chain(3)) { laboratory, _ in
+        let node = laboratory.nodes[1]
+        #expect(node.stop() == 0)
+        // TIOCSPTLCK and TIOCGPTN of a pseudoterminal, ptmx(4).
+        let reader = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK)
+        var (lock, number): (Int32, Int32) = (0, -1)
+        try #require(ioctl(reader, 0x4004_5431, &lock) == 0 && ioctl(reader, 0x8004_5430, &number) == 0)
+        let path = "/dev/pts/\(number)"
+        let terminal = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK)
+        try #require(terminal >= 0)
+        defer {
+          close(terminal)
+          close(reader)
+        }
+        var byte: UInt8 = 46
+        while write(terminal, &byte, 1) == 1 {}
+        #expect(errno == EAGAIN)
+        try node.start(extra: ["--log", "debug"], under: ["sh", "-c", "exec \"$@\" 2>\(path)", "sh"])
+        var chunk = [UInt8](repeating: 0, count: 8)
+        func readSome(_ seconds: Double) throws -> Int {
+          var count = 0
+          for _ in 0..<Int(seconds / 0.01) {
+            count += max(0, read(reader, &chunk, chunk.count))
+            try pause(0.01)
+          }
+          return count
+        }
+        var taken = try readSome(2)
+        let authority = laboratory.authority
+        #expect(try wait(upTo: 5) { try authority.knownLinks().count == 2 } != nil)
+        let before = try authority.counters()["node.link.adjacenciesDown"]
+        for turn in 0..<20 {
+          // A line each, and there is never room for more than a part of one.
+          try laboratory.setCarrier(1, up: turn % 2 == 1)
+          taken += try readSome(0.3)
+        }
+        #expect(taken > 500)
+        #expect(try authority.counters()["node.link.adjacenciesDown"] == before)
+        #expect(try wait(upTo: 5) { !(try authority.route(to: node.name)).isEmpty } != nil)
+        // It does not wait for the reader when it ends either.
+        let end = now()
+        #expect(node.stop(patience: 5) == 0)
+        #expect(now() - end < 3)
+      }
+    }
+
+    @Test func `the threads have the two capabilities and no more, and signals reach only the loop`() throws {
       try withRunningNetwork(.chain(2)) { laboratory, _ in
         let process = try #require(laboratory.nodes[1].process).identifier
         let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task")
-        #expect(tasks.count == 2)
+        #expect(tasks.count == 3)
         for task in tasks {
           let status = try String(contentsOfFile: "/proc/\(process)/task/\(task)/status", encoding: .utf8)
           for set in ["CapPrm", "CapEff", "CapBnd"] {
             #expect(status.contains("\(set):\t0000000000003000"), "\(status)")
           }
           #expect(status.contains("CapInh:\t0000000000000000") && status.contains("NoNewPrivs:\t1"), "\(status)")
-          guard status.contains("housekeeping") else { continue }
+          guard task != String(process) else { continue }
           let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("SigBlk:") })
           let blocked = try #require(UInt64(line.dropFirst(8), radix: 16))
           for signal in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] { #expect(blocked >> UInt64(signal - 1) & 1 == 1) }

@@ -24,10 +24,6 @@ _Noreturn void cs_exit(int32_t status);
 /// Ends the process at once, with a core where the system keeps them.
 _Noreturn void cs_abort(void);
 
-/// Writes to standard error when that cannot block: 1 written, 0 it would block, or -errno.
-int32_t cs_log_write(const void *bytes, size_t count);
-/// 1 when standard error is the stream that JOURNAL_STREAM names (systemd.exec(5)), otherwise 0.
-int32_t cs_log_is_journal(void);
 /// The process's resident memory in KiB, or -errno.
 int64_t cs_resident_kib(void);
 

@@ -1,4 +1,4 @@
-// A second thread, and mailboxes between two threads. Declarations need only <stdint.h> and <stddef.h>.
+// Threads beside the loop, and mailboxes between two threads. Declarations need only <stdint.h> and <stddef.h>.
 #ifndef CSYSTEM_THREAD_H
 #define CSYSTEM_THREAD_H
 
@@ -27,9 +27,9 @@ void *cs_mailbox_take(cs_mailbox *box);
 /// Letters in it, seen from either side.
 int32_t cs_mailbox_count(const cs_mailbox *box);
 
-/// Runs `body` in a thread of its own that gets no signals, has a stack of `stack_bytes` and the caller's capabilities.
-/// 0 or -errno.
-int32_t cs_thread_start(void (*body)(void *argument), void *argument, size_t stack_bytes);
+/// Runs `body` in a thread of its own that is called `name` (its first 15 bytes), gets no signals, has a stack of
+/// `stack_bytes` and the caller's capabilities. 0 or -errno.
+int32_t cs_thread_start(const char *name, void (*body)(void *argument), void *argument, size_t stack_bytes);
 /// Waits until the descriptor is readable: 1, 0 at the end of the time, or -errno. Negative: without end.
 int32_t cs_wait_readable(int32_t fd, int64_t timeout_ns);
 
