@@ -7,9 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 // The ends of the pipe, and what is readable when all is copied; -1 while there is none.
@@ -17,23 +21,54 @@ static int pipe_in = -1;
 static int pipe_out = -1;
 static int copied = -1;
 
+// Lines that standard error refused.
+static atomic_uint refused;
+
+// How many of the bytes it took.
+static size_t put(const char *bytes, size_t count) {
+  size_t done = 0;
+  while (done < count) {
+    ssize_t n = write(STDERR_FILENO, bytes + done, count - done);
+    if (n > 0) {
+      done += (size_t)n;
+    } else if (n < 0 && errno == EAGAIN) {
+      struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+      poll(&p, 1, -1);
+    } else if (n == 0 || errno != EINTR) {
+      break;
+    }
+  }
+  return done;
+}
+
 static void copy(void *unused) {
   (void)unused;
   char buffer[4096];
+  size_t held = 0;
+  // What stands at the end of the log is a part of a line.
+  int is_torn = 0;
   for (;;) {
-    ssize_t count = read(pipe_out, buffer, sizeof buffer);
+    ssize_t count = read(pipe_out, buffer + held, sizeof buffer - held);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;
-    for (ssize_t done = 0; done < count;) {
-      ssize_t n = write(STDERR_FILENO, buffer + done, (size_t)(count - done));
-      if (n > 0) {
-        done += n;
-      } else if (n < 0 && errno == EAGAIN) {
-        struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
-        poll(&p, 1, -1);
-      } else if (n == 0 || errno != EINTR) {
+    held += (size_t)count;
+    // Whole lines only, so that it is known which of them are refused.
+    for (size_t begun = 0;;) {
+      char *end = memchr(buffer + begun, '\n', held - begun);
+      if (!end) {
+        held -= begun;
+        memmove(buffer, buffer + begun, held);
+        if (held == sizeof buffer) held = 0;
         break;
       }
+      size_t length = (size_t)(end + 1 - (buffer + begun));
+      if (is_torn && put("\n", 1) == 1) is_torn = 0;
+      size_t done = is_torn ? 0 : put(buffer + begun, length);
+      if (done < length) {
+        atomic_fetch_add(&refused, 1);
+        if (done > 0) is_torn = 1;
+      }
+      begun += length;
     }
   }
   uint64_t one = 1;
@@ -70,6 +105,19 @@ void cs_log_end(int64_t timeout_ns) {
   close(copied);
   pipe_out = copied = -1;
 }
+
+void cs_log_settle(int64_t limit_ns) {
+  struct timespec pause = {.tv_nsec = 1000000};
+  int waiting = 0;
+  for (int64_t passed = 0; passed < limit_ns; passed += pause.tv_nsec) {
+    if (pipe_out < 0 || ioctl(pipe_out, FIONREAD, &waiting) < 0) return;
+    // And a moment for those that it has read.
+    if (waiting == 0) limit_ns = limit_ns < passed + 3000000 ? limit_ns : passed + 3000000;
+    nanosleep(&pause, NULL);
+  }
+}
+
+uint32_t cs_log_refused(void) { return atomic_exchange(&refused, 0); }
 
 int32_t cs_log_write(const void *bytes, size_t count) {
   if (pipe_in < 0) {

@@ -3,6 +3,7 @@
 #include "csystem_thread.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -95,7 +96,9 @@ int32_t cs_thread_start(const char *name, void (*body)(void *argument), void *ar
   sigset_t all, before;
   sigfillset(&all);
   int result = pthread_attr_init(&attributes);
-  if (result == 0) result = pthread_attr_setstacksize(&attributes, stack_bytes);
+  // Some boards and libraries want more.
+  size_t least = (size_t)PTHREAD_STACK_MIN;
+  if (result == 0) result = pthread_attr_setstacksize(&attributes, stack_bytes > least ? stack_bytes : least);
   if (result == 0) result = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   if (result == 0) {
     pthread_t thread;

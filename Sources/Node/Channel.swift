@@ -24,6 +24,11 @@ enum Carrier: Equatable {
     if case .through(number, _) = self { true } else { false }
   }
 
+  /// The same link of this node, or the same component, which says itself over which of its links.
+  func isNoOther(than other: Carrier) -> Bool {
+    if case .through(let number, _) = self { other.leads(through: number) } else { self == other }
+  }
+
   /// The same neighbour of the component, on whichever of its adjacencies.
   func isBeside(_ other: Carrier) -> Bool {
     switch (self, other) {
@@ -84,10 +89,10 @@ final class Channel {
   var pendings: [PendingSession] = [] { didSet { touch() } }
 
   var stream = ControlStream() { didSet { touch() } }
-  /// Where the answer to the challenge came from.
+  /// The way the answer to the challenge took.
   var carrier = Carrier.none
-  /// MA: where it has asked from since, while it may lack its keys. Anybody may have repeated that ATTACH: what goes by
-  /// this goes by `carrier` as well.
+  /// MA: the way of its last ATTACH since, while it may lack its keys. Anybody may have repeated that one: what goes by this
+  /// goes by `carrier` as well.
   var laterCarrier = Carrier.none
 
   /// The routes to the peer, once known.

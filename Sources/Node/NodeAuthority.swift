@@ -152,9 +152,10 @@ extension Node {
       counters.attachOld &+= 1
       if channel.isProved { return }
       if now - channel.sessionSince < Admission.provingTime {
+        // Who passed the answer on has its way to the component already.
+        if !carrier.isNoOther(than: channel.carrier) { channel.laterCarrier = carrier }
         if now - admission.hurriedAt >= ChallengeAttempt.spacing {
           admission.hurriedAt = now
-          channel.laterCarrier = carrier
           channel.stream.hurry()
         }
         return
@@ -290,7 +291,13 @@ extension Node {
     scheduleRenewal(admission, at: now)
     markStale(through: channel, admission, isWorn: true)
     authority.detours.want(channel.number, at: now)
-    scheduleRecompute(at: now)
+    if channel.isUnheard {
+      // With its first frame others' ways are laid as well.
+      channel.heardFrom = now
+      authority.recomputeDue = min(authority.recomputeDue, now + AuthorityState.busyDelay)
+    } else {
+      scheduleRecompute(at: now)
+    }
     if descriptor.index(of: channel.peer) != nil {
       tellAllMembers(channel, admission)
       tellProposals(on: channel)

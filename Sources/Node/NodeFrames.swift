@@ -161,10 +161,7 @@ extension Node {
       pool.give(frame)
     case .opened(let space, let sequence, let plainCount):
       if session === channel.session {
-        if channel.isUnheard {
-          // The first one under new keys was not under way when the component was cut off.
-          if channel.mayLackKeys { hear(channel, at: now) } else { hearIfLinked(channel, at: now) }
-        }
+        if channel.isUnheard { judgeHearing(of: channel, at: now) }
         channel.prove(at: now)
       } else if let pending = channel.pendings.first(where: { $0.session === session }) {
         promote(channel, pending, at: now)
@@ -294,16 +291,19 @@ extension Node {
     }
   }
 
-  /// The way the session's handshake went, while that is all there is; a component's then by the tree.
+  /// The way the session's handshake went, as long as there is no route to keys that are there; a component's then by the
+  /// tree.
   private mutating func sendBeforeRoutes(_ sealed: [UInt8], on channel: Channel, attempt: Int, at now: Instant) {
-    let peerIsAuthority = channel.isUplink
-    switch channel.carrier {
-    case .neighbour where peerIsAuthority && (channel.isRouted || attempt >= 4), .none:
-      if peerIsAuthority { sendToward(sealed, on: channel, at: now) }
-    case let carrier where channel.mayLackKeys || !channel.isRouted:
-      send(sealed, by: carrier, on: channel, at: now)
-      if channel.laterCarrier != carrier { send(sealed, by: channel.laterCarrier, on: channel, at: now) }
-    default: break
+    if channel.isUplink {
+      if case .neighbour = channel.carrier, !channel.isRouted, attempt < 4 {
+        send(sealed, by: channel.carrier, on: channel, at: now)
+      } else {
+        sendToward(sealed, on: channel, at: now)
+      }
+    } else if channel.mayLackKeys || !channel.isRouted {
+      send(sealed, by: channel.carrier, on: channel, at: now)
+      // What goes through others' sessions goes one way each.
+      if carrierDepth == 0 { send(sealed, by: channel.laterCarrier, on: channel, at: now) }
     }
   }
 

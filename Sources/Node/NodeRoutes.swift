@@ -69,9 +69,11 @@ extension Node {
     authority?.graph.setPenalty(FaultSearches.penalty, onLinksOf: channel.peer)
   }
 
-  /// A frame that was under way when the component was cut off says nothing; one over a link that it has now does.
-  mutating func hearIfLinked(_ channel: Channel, at now: Instant) {
-    if now >= channel.heardFrom, authority?.graph.path(to: channel.peer) != nil { hear(channel, at: now) }
+  /// A frame under the session's keys has come. One that was under way when the component was cut off says nothing; one over
+  /// a link that it has now does, and so does the first of a session.
+  mutating func judgeHearing(of channel: Channel, at now: Instant) {
+    guard now >= channel.heardFrom else { return }
+    if channel.mayLackKeys || authority?.graph.path(to: channel.peer) != nil { hear(channel, at: now) }
   }
 
   /// The component has its keys.

@@ -109,6 +109,7 @@ public final class EventLog {
     let most = EventLog.burst * EventLog.interval.nanoseconds
     credit = min(most, credit &+ min(most, max(0, (now - creditedAt).nanoseconds)))
     creditedAt = now
+    suppress(UInt64(cs_log_refused()))
     if credit < EventLog.interval.nanoseconds {
       suppress()
       return
@@ -126,9 +127,9 @@ public final class EventLog {
     if !put(level, line) { suppress() }
   }
 
-  private func suppress() {
-    suppressed += 1
-    suppressedTotal += 1
+  private func suppress(_ lines: UInt64 = 1) {
+    suppressed += lines
+    suppressedTotal += lines
   }
 
   private func put(_ level: LogLevel, _ line: [UInt8]) -> Bool {

@@ -46,6 +46,8 @@ public enum Process {
   /// Failed invariants say where before the process ends (a plain trap in Embedded Swift is a silent SIGILL).
   public static func reportInvariants() {
     invariantReporter = { file, line, what in
+      // What led to it comes first.
+      cs_log_settle(100_000_000)
       Process.complain("lifeline: \(text(file)):\(line): this should hold: \(text(what))")
       cs_abort()
     }

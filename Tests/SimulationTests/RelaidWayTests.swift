@@ -143,7 +143,9 @@ extension Node {
     world.run(for: .seconds(10))
     for flow in flows { #expect(world.longestGap(flow, from: start, to: world.now) < .milliseconds(100)) }
     #expect(world.counter(0, "sessionsOverBudget") > 100)
-    #expect(world.counter(0, "computations") - before < 60)
+    let computations = world.counter(0, "computations") - before
+    print("SIM a member asks for sessions all the time: \(computations) computations in 10 s")
+    #expect(computations < 60)
     // One that came to its end all the same gets another.
     world.crash(44)
     world.run(for: .milliseconds(500))

@@ -103,6 +103,16 @@ extension SystemTests {
       }
     }
 
+    @Test func `lines that the log's medium refuses are counted`() throws {
+      try withRunningNetwork(.chain(2)) { laboratory, _ in
+        let node = laboratory.nodes[1]
+        #expect(node.stop() == 0)
+        try node.start(under: ["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"])
+        // Each is counted with the next one.
+        #expect(try wait(upTo: 10) { (try? node.counters()["loop.logLinesLeftOut"]) ?? 0 > 1 } != nil)
+      }
+    }
+
     @Test func `the threads have the two capabilities and no more, and signals reach only the loop`() throws {
       try withRunningNetwork(.chain(2)) { laboratory, _ in
         let process = try #require(laboratory.nodes[1].process).identifier
