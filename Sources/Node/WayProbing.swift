@@ -104,7 +104,7 @@ struct WayProbing {
   func isDeceiver(at now: Instant) -> Bool { askingPause > WayProbing.longestPause && now < nextAsking }
 
   /// The last probe went out: its number, and the counter of its onion header.
-  mutating func sent(_ number: UInt32, counter: UInt32, traffic: FrameClass, isAlone: Bool = false, at now: Instant) {
+  mutating func sent(_ number: UInt32, counter: UInt32, traffic: FrameClass, isAlone: Bool, at now: Instant) {
     self.number = number
     self.counter = counter
     self.traffic = traffic
@@ -134,8 +134,8 @@ struct WayProbing {
     routeSince = now
   }
 
-  /// Takes an answer; the probe that it answers and how long it took, nil when no such probe waits for one.
-  mutating func answered(_ number: UInt32, at now: Instant) -> (probe: Sent, time: Duration)? {
+  /// Takes an answer; how long it took, nil when no probe of that number waits for one.
+  mutating func answered(_ number: UInt32, at now: Instant) -> Duration? {
     guard let i = unanswered.firstIndex(where: { $0.number == number }) else { return nil }
     // Answers overtake one another; those before may still come.
     let probe = unanswered.remove(at: i)
@@ -148,7 +148,7 @@ struct WayProbing {
     verdictDue = .never
     forgetLosses()
     if time <= WayProbing.longest { carried(probe, at: now) }
-    return (probe, time)
+    return time
   }
 
   /// A probe came to the end of the way. What drops the traffic may let a lone probe pass, and what drops one class may

@@ -76,9 +76,9 @@ final class Housekeeper {
   func startThread() throws(SystemError) {
     let own = Unmanaged.passRetained(self)
     let result = cs_thread_start(
-      "housekeeping", { raw in if let raw { Unmanaged<Housekeeper>.fromOpaque(raw).takeRetainedValue().live() } },
-      own.toOpaque(),
-      Housekeeper.stackSize)
+      "housekeeping",
+      { raw in if let raw { Unmanaged<Housekeeper>.fromOpaque(raw).takeRetainedValue().live() } },
+      own.toOpaque(), Housekeeper.stackSize)
     if result < 0 { own.release() }
     try SystemError.check(result, "start the housekeeping thread")
   }

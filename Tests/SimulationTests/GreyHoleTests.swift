@@ -145,7 +145,7 @@ import Testing
     // What was lost comes through, of that class.
     probing.fallSilent(losing: .bulk, at: now)
     for (lost, isClear) in [(FrameClass.protected, false), (.bulk, true)] {
-      probing.sent(2, counter: 1, traffic: lost, at: now)
+      probing.sent(2, counter: 1, traffic: lost, isAlone: false, at: now)
       #expect(probing.answered(2, at: now) != nil)
       #expect((probing.silenceEnds == .zero) == isClear)
     }

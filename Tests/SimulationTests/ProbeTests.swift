@@ -79,7 +79,7 @@ import Wire
     var probing = WayProbing()
     var now = Instant(nanoseconds: 1_000_000_000)
     func send(_ number: UInt32) {
-      probing.sent(number, counter: number, traffic: .bulk, at: now)
+      probing.sent(number, counter: number, traffic: .bulk, isAlone: false, at: now)
       probing.nextProbe = now + probing.spacing
     }
     send(1)
@@ -92,7 +92,7 @@ import Wire
       send(number)
     }
     #expect(probing.lost == 2 && probing.lostSince == first)
-    #expect(probing.answered(2, at: first + .milliseconds(500))?.time == .milliseconds(500))
+    #expect(probing.answered(2, at: first + .milliseconds(500)) == .milliseconds(500))
     #expect(probing.lost == 0 && probing.isOpen)
     #expect(probing.nextProbe == now + .seconds(1))
     #expect(probing.answered(2, at: first + .milliseconds(501)) == nil)
@@ -112,7 +112,7 @@ import Wire
     while !probing.isSilent {
       if number > 0 { probing.countLoss() }
       number += 1
-      probing.sent(number, counter: number, traffic: .bulk, at: now)
+      probing.sent(number, counter: number, traffic: .bulk, isAlone: false, at: now)
       if !probing.isSilent { now = now + probing.spacing }
     }
     #expect(now - first == .seconds(3) && probing.lostCounters == [2, 3, 4])
@@ -264,7 +264,7 @@ import Wire
       // Too narrow for a probe.
       let way = Way(builder: good.builder, egress: good.egress, frameSize: 0, hops: 1, isPaired: false, pathTag: 1)
       var now = box.own(world.now)
-      way.probing.sent(1, counter: 7, traffic: .bulk, at: now)
+      way.probing.sent(1, counter: 7, traffic: .bulk, isAlone: false, at: now)
       way.probing.nextProbe = now + WayProbing.pace
       now = now + WayProbing.pace
       for _ in 0..<10 {

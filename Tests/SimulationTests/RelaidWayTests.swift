@@ -197,9 +197,9 @@ extension Node {
           builder: builder ?? way.builder, egress: egress ?? way.egress, frameSize: way.frameSize, hops: way.hops,
           isPaired: way.isPaired, pathTag: tag)
       }
-      way.probing.sent(7, counter: 70, traffic: .bulk, at: now)
+      way.probing.sent(7, counter: 70, traffic: .bulk, isAlone: false, at: now)
       way.probing.countLoss()
-      way.probing.sent(8, counter: 80, traffic: .bulk, at: now)
+      way.probing.sent(8, counter: 80, traffic: .bulk, isAlone: false, at: now)
       let second = again(way.pathTag)
       var ways = channel.ways
       let count = ways.places.count
@@ -208,7 +208,7 @@ extension Node {
       #expect(second.probing.lost == 2 && second.probing.lostCounters == [])
       #expect(ways.way(of: way.builder.route) === second && second.probing.answered(7, at: now) != nil)
       // Away and back.
-      second.probing.sent(9, counter: 90, traffic: .bulk, at: now)
+      second.probing.sent(9, counter: 90, traffic: .bulk, isAlone: false, at: now)
       second.probing.countLoss()
       second.probing.silenceEnds = now + .seconds(60)
       ways.put(again(way.pathTag &+ 1), at: 0, of: count, at: now)
@@ -223,7 +223,7 @@ extension Node {
       ways.put(fourth, at: 0, of: count, at: now)
       #expect(!fourth.isInDoubt(at: now))
       // What was under way long ago is not judged now.
-      fourth.probing.sent(10, counter: 100, traffic: .bulk, at: now)
+      fourth.probing.sent(10, counter: 100, traffic: .bulk, isAlone: false, at: now)
       fourth.probing.countLoss()
       fourth.probing.verdictDue = now + .seconds(1)
       ways.put(again(way.pathTag &+ 1), at: 0, of: count, at: now)
@@ -247,7 +247,7 @@ extension Node {
       gone.probing.silenceEnds = now + .seconds(1)
       again8.put(again(8), at: 0, of: 1, at: now)
       again8.at(0)?.probing.silenceEnds = .zero
-      again8.at(0)?.probing.sent(11, counter: 110, traffic: .bulk, at: later)
+      again8.at(0)?.probing.sent(11, counter: 110, traffic: .bulk, isAlone: false, at: later)
       again8.at(0)?.probing.countLoss()
       again8.put(again(8), at: 0, of: 1, at: later)
       #expect(again8.at(0)?.probing.lost == 1)
