@@ -80,7 +80,8 @@ enum Usage {
       show [--json]               what is in the store, never a secret
       set KEY=VALUE ...           change settings: interface=PORTS, keep-down=PORTS (comma lists), protect=on|off,
                                   wide-discovery=on|off, protected-rate=KBITS (to each peer over two ways at
-                                  once; 1000, 0 for none), risk-group=PORT=GROUP,... (links that fail together),
+                                  once; 1000, 0 for none), alternates=0...7 (an authority's: routes to each
+                                  component beside the best; 3), risk-group=PORT=GROUP,... (links that fail together),
                                   tunnel=HOST:PORT[,cost=N],... and tunnel-listen=PORT|ADDRESS:PORT[,cost=N]
       unset KEY ...               remove settings
       export [--passphrase-file FILE] FILE

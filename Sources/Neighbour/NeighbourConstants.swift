@@ -92,7 +92,7 @@ enum NeighbourLimits {
   static let addressPatience = Duration.seconds(1)
   /// A key no hello has proved is dropped after this.
   static let candidateLife = Duration.seconds(2)
-  /// Verified certificates remembered: 64 × 40 B.
+  /// Verified certificates remembered: 64 × 56 B.
   static let certificates = 64
   /// Frames of less do not make a usable link in any network.
   static let smallestUsableFrame = 576

@@ -100,9 +100,9 @@ final class AuthorityState {
   /// How often detours that no path needs are looked for.
   static let detoursPace = Duration.seconds(30)
 
-  init(index: Int, root: ComponentID, nodeLimit: Int, entropy: inout Entropy) {
+  init(index: Int, root: ComponentID, nodeLimit: Int, alternates: Int, entropy: inout Entropy) {
     self.index = index
-    graph = TopologyGraph(root: root, nodeLimit: nodeLimit)
+    graph = TopologyGraph(root: root, nodeLimit: nodeLimit, alternates: alternates)
     ownKey = entropy.bytes32()
     routeSequence = entropy.u32()
     routeMask = entropy.u32()

@@ -117,8 +117,7 @@ public struct Node: Personality, ~Copyable {
     entropy = Entropy(seed: seed)
     startedAt = now
     self.renewal = renewal
-    protectedRate =
-      contents.settings.rate(.protectedRate, default: TrafficClassifier.protectedBitsPerSecond / 1_000) * 1_000
+    protectedRate = contents.settings.protectedRate.map { $0 * 1_000 } ?? TrafficClassifier.protectedBitsPerSecond
     self.limits = limits
     authorityIndex = contents.authorityIndex.map { Int($0) }
     var neighbourhood = NeighbourConfiguration(

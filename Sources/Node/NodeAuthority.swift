@@ -15,7 +15,8 @@ import Wire
 extension Node {
   mutating func startAuthority(_ own: Int, at now: Instant) {
     let state = AuthorityState(
-      index: own, root: identity.id, nodeLimit: limits.components, entropy: &entropy)
+      index: own, root: identity.id, nodeLimit: limits.components,
+      alternates: contents.settings.alternates ?? TopologyGraph.defaultAlternates, entropy: &entropy)
     authority = state
     relay.setKey(state.ownKey, authority: own, at: now)
     beacon.originate(boot: contents.bootCount, at: now)

@@ -182,7 +182,7 @@ extension Node {
     guard let authority else { return uplinkRoutes(wanted) }
     if let wanted {
       guard let member = member(named: wanted) else { return unknownNode(wanted) }
-      return explain(member, authority)
+      return explain(member, channels.first { !$0.isUplink && $0.peer == member.id }, authority)
     }
     var json = JSONWriter()
     json.array { json in
@@ -223,8 +223,11 @@ extension Node {
           json.field("carries", carried(way, channel))
           json.field("state", state(of: way, channel))
           json.field("port", neighbour.adjacency(way.egress).map { portName($0.port) })
-          json.field("frameSize", way.frameSize)
-          if let admission, place < admission.laid.count { writePath(&json, admission.laid[place].path) }
+          if let admission, place < admission.laid.count {
+            writePath(&json, admission.laid[place].path)
+          } else {
+            json.field("frameSize", way.frameSize)
+          }
         }
       }
     }
@@ -246,7 +249,7 @@ extension Node {
     return isProtected ? "protected" : "nothing"
   }
 
-  private func explain(_ member: Member, _ authority: AuthorityState) -> ControlAnswer {
+  private func explain(_ member: Member, _ channel: Channel?, _ authority: AuthorityState) -> ControlAnswer {
     let paths = authority.graph.explain(to: member.id)
     var json = JSONWriter()
     json.object { json in
@@ -263,6 +266,8 @@ extension Node {
           }
         }
       }
+      // Those are reasons; what frames go by are the routes laid.
+      if let channel { writeWays(&json, channel, authority.admissions[channel.number]) }
     }
     return .document(json.bytes)
   }
@@ -280,29 +285,29 @@ extension Node {
 
   /// A component knows the ways to its authorities only.
   private func uplinkRoutes(_ wanted: [UInt8]?) -> ControlAnswer {
-    var shown = uplinks
-    if let wanted {
-      shown.removeAll { !authorityName($0.channel.authorityIndex).utf8.elementsEqual(wanted) }
-      if shown.isEmpty, isOwn(wanted) { return unknownNode(wanted) }
-      if shown.isEmpty {
-        return .failure(
-          "no route to \(String(decoding: wanted, as: UTF8.self)) here: a component knows those to its authorities")
-      }
-    }
     var json = JSONWriter()
-    json.array { json in
-      for uplink in shown {
-        json.object { json in
-          json.field("node", authorityName(uplink.channel.authorityIndex))
-          json.field("state", uplink.channel.isRouted ? "installed" : "none")
-          let main = uplink.channel.ways.main
-          json.field("port", main.flatMap { neighbour.adjacency($0.egress) }.map { portName($0.port) })
-          json.field("frameSize", main?.frameSize ?? 0)
-          writeWays(&json, uplink.channel, nil)
-        }
+    guard let wanted else {
+      json.array { json in
+        for uplink in uplinks { json.object { json in writeRoutes(&json, uplink.channel) } }
       }
+      return .document(json.bytes)
     }
-    return .document(json.bytes)
+    for uplink in uplinks where authorityName(uplink.channel.authorityIndex).utf8.elementsEqual(wanted) {
+      json.object { json in writeRoutes(&json, uplink.channel) }
+      return .document(json.bytes)
+    }
+    if isOwn(wanted) { return unknownNode(wanted) }
+    return .failure(
+      "no route to \(String(decoding: wanted, as: UTF8.self)) here: a component knows those to its authorities")
+  }
+
+  private func writeRoutes(_ json: inout JSONWriter, _ channel: Channel) {
+    json.field("node", authorityName(channel.authorityIndex))
+    json.field("state", channel.isRouted ? "installed" : "none")
+    let main = channel.ways.main
+    json.field("port", main.flatMap { neighbour.adjacency($0.egress) }.map { portName($0.port) })
+    json.field("frameSize", main?.frameSize ?? 0)
+    writeWays(&json, channel, nil)
   }
 
   // MARK: Members

@@ -16,6 +16,8 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
   case protect
   /// Traffic to each peer that goes over two ways at once, kbit/s; 0 for none.
   case protectedRate
+  /// An MA's: routes to each component beside the best, 0 to 7.
+  case alternates
   /// Ports whose links fail together, with whatever else anywhere bears the group's name: comma list of PORT=GROUP.
   case riskGroup
   /// Internet tunnels to make: comma list of HOST:PORT[,cost=N].
@@ -30,6 +32,7 @@ public enum SettingKey: UInt8, Sendable, CaseIterable {
     case .wideDiscovery: "wide-discovery"
     case .protect: "protect"
     case .protectedRate: "protected-rate"
+    case .alternates: "alternates"
     case .riskGroup: "risk-group"
     case .tunnel: "tunnel"
     case .tunnelListen: "tunnel-listen"
@@ -64,6 +67,7 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
   case notOnOrOff
   case badPort
   case badRate
+  case badAlternates
   case badRiskGroup
   case riskGroupTwice
   case badTunnel(TunnelFault)
@@ -77,6 +81,7 @@ public enum SettingFault: Equatable, Sendable, CustomStringConvertible {
     case .notOnOrOff: "is on or off"
     case .badPort: "is a list of port names, 1 to 15 printable bytes each, separated by commas"
     case .badRate: "is a rate in kbit/s, 0 (none) to \(Settings.rateLimit)"
+    case .badAlternates: "is a count of routes beside the best, 0 to \(Settings.alternatesLimit)"
     case .badRiskGroup:
       "is a list of PORT=GROUP, separated by commas; a group's name has 1 to \(Settings.riskGroupLimit) letters, digits, "
         + "'.', '_' or '-'"
@@ -103,6 +108,8 @@ public struct Settings {
   public static let valueLimit = 255
   /// The highest rate, kbit/s.
   public static let rateLimit = 8_000_000
+  /// The most alternates: a node holds eight routes to a peer.
+  public static let alternatesLimit = 7
 
   /// Bytes of a risk group's name: it travels behind the port's name, in 15 bytes for both.
   public static let riskGroupLimit = 8
@@ -137,10 +144,15 @@ public struct Settings {
     value(key).map { $0.elementsEqual("on".utf8) } ?? standard
   }
 
-  /// kbit/s.
-  public func rate(_ key: SettingKey, default standard: Int64) -> Int64 {
-    guard let value = value(key), let rate = decimal(value[...]), rate <= Settings.rateLimit else { return standard }
-    return Int64(rate)
+  /// kbit/s; nil when it is not set.
+  public var protectedRate: Int64? { number(.protectedRate, atMost: Settings.rateLimit).map { Int64($0) } }
+
+  /// 0 to 7; nil when it is not set.
+  public var alternates: Int? { number(.alternates, atMost: Settings.alternatesLimit) }
+
+  private func number(_ key: SettingKey, atMost limit: Int) -> Int? {
+    guard let value = value(key), let number = decimal(value[...]), number <= limit else { return nil }
+    return number
   }
 
   /// The risk group the operator put a port in; empty when none.
@@ -240,6 +252,8 @@ private func settingFault(_ key: SettingKey, _ value: [UInt8]) -> SettingFault? 
     if !value.elementsEqual("on".utf8), !value.elementsEqual("off".utf8) { return .notOnOrOff }
   case .protectedRate:
     guard let rate = decimal(value[...]), rate <= Settings.rateLimit else { return .badRate }
+  case .alternates:
+    guard let count = decimal(value[...]), count <= Settings.alternatesLimit else { return .badAlternates }
   case .riskGroup:
     var ports: [ArraySlice<UInt8>] = []
     for part in commaParts(value) {

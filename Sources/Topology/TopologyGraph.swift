@@ -80,10 +80,13 @@ public struct TopologyGraph {
 
   static let rootIndex = 0
 
+  /// Routes to each component beside the best, unless another number is asked for.
+  public static let defaultAlternates = 3
+
   /// - Parameters:
   ///   - nodeLimit: components beside the root, 1 … 16,384.
   ///   - alternates: beside the best path of each component, 0 … 7.
-  public init(root: ComponentID, nodeLimit: Int = 1024, alternates: Int = 3) {
+  public init(root: ComponentID, nodeLimit: Int = 1024, alternates: Int = defaultAlternates) {
     invariant(nodeLimit >= 1 && nodeLimit <= 16_384, "a node limit of 1 to 16,384")
     invariant(alternates >= 0 && alternates <= 7, "0 to 7 alternates")
     self.root = root

@@ -75,6 +75,10 @@ public enum JSONRendering {
       for (i, name) in names.enumerated() {
         let value = member(name, of: element)
         switch value {
+        case .array(let inner) where isTable(inner):
+          // No room for another table: how long it is.
+          row.append(Array(inner.count.description.utf8))
+          continue
         case .number, .null, nil: break
         default: isNumeric[i] = false
         }

@@ -3,8 +3,10 @@
 
 import Core
 import Testing
+import Wire
 
 @testable import Node
+@testable import Session
 @testable import Simulator
 
 @Suite struct ProvingTests {
@@ -91,5 +93,30 @@ import Testing
     }
     world.checkTables()
     #expect(world.violations == [])
+  }
+
+  /// Each asks through the one before, over two of its links in turn, and none has been heard: a chain that falls dark
+  /// together and begins anew.
+  @Test func `what is said to nodes not heard yet goes the second way once, not at every step`() throws {
+    let world = try World(.line(6), seed: 92)
+    #expect(form(world) != nil)
+    world.run(for: .seconds(2))
+    let authority = world.nodes[0]
+    let ids = world.nodes.map { $0.running?.node.identity.id }
+    let channels = try (1...5).map { number in
+      try #require(authority.running?.node.channels.first { $0.peer == ids[number] })
+    }
+    for (before, channel) in zip(channels, channels.dropFirst()) {
+      channel.isProved = false
+      channel.carrier = .through(channel: before.number, adjacency: 1)
+      channel.laterCarrier = .through(channel: before.number, adjacency: 2)
+    }
+    let control = Int(SequenceSpace.control.rawValue)
+    let sent = channels.map { $0.session?.sent[control] ?? 0 }
+    world.enter(authority) {
+      $0.sendDatagram([ControlType.lsa.rawValue], on: channels[4], at: authority.own(world.now))
+    }
+    let said = zip(channels, sent).map { ($0.session?.sent[control] ?? 0) - $1 }
+    #expect(said == [2, 2, 2, 2, 1])
   }
 }

@@ -25,6 +25,39 @@ import Wire
     return isReached
   }
 
+  /// Names that are there twice in one object: of these most readers take one, and none says so.
+  private func repeated(_ value: JSONValue) -> [String] {
+    switch value {
+    case .object(let members):
+      let names = members.map { String(decoding: $0.name, as: UTF8.self) }
+      return names.filter { name in names.count { $0 == name } > 1 } + members.flatMap { repeated($0.value) }
+    case .array(let elements): return elements.flatMap(repeated)
+    default: return []
+    }
+  }
+
+  @Test func `what is answered names nothing twice`() throws {
+    let world = try standing(.ring(4))
+    for number in [0, 2] {
+      for command in [["status"], ["nodes"], ["links"], ["neighbours"], ["routes"], ["counters"]] {
+        let answer = try #require(world.ask(number, command), "\(command)")
+        #expect(repeated(answer) == [], "\(command)")
+      }
+    }
+    let name = try #require(world.nodes[2].running?.node.contents.name).description
+    let there = try #require(world.ask(0, ["routes", name]))
+    let authority = try #require(world.nodes[0].running?.node.contents.name).description
+    let back = try #require(world.ask(2, ["routes", authority]))
+    for answer in [there, back] {
+      #expect(repeated(answer) == [])
+      guard case .array(let ways)? = answer["ways"] else {
+        Issue.record("no ways")
+        continue
+      }
+      #expect(ways.count == 2)
+    }
+  }
+
   @Test func `a component whose only link is down says so at once`() throws {
     let world = try standing(.line(2))
     for silently in [true, false] {

@@ -37,21 +37,27 @@ import Topology
     world.run(for: .milliseconds(500))
     let victim = try channel(world, of: 1)
     #expect(try hops(world, to: 2) == [victim.peer])
-    // As if it had asked for one session after the other: one a second is left.
+    // As if it had asked for one session after the other: one a second is left, the next some tenths after its start.
     let fall = world.now
     world.crash(1)
-    world.run(for: .milliseconds(milliseconds))
+    world.run(for: .milliseconds(max(0, milliseconds - 400)))
     while victim.sessions.hasToken(at: world.nodes[0].own(world.now)) { victim.sessions.take() }
+    world.run(for: .milliseconds(min(milliseconds, 400)))
     let start = world.now
     world.start(1)
     var isLinked = false
-    for _ in 0..<70 {
-      world.run(for: .milliseconds(100))
+    var lateCount = 0
+    for _ in 0..<700 {
+      world.run(for: .milliseconds(10))
       let links = world.nodes[0].running?.node.authority?.graph.links(from: victim.peer) ?? []
       if victim.isUnheard && !links.isEmpty { isLinked = true }
+      let isNew = victim.sessionSince >= world.nodes[0].own(start)
+      if isNew && victim.isProved && victim.isUnheard { lateCount += 1 }
     }
     // Otherwise this shows nothing.
     #expect(isLinked)
+    // What it said before it had a session was not believed; the session's first frame is, at once.
+    #expect(lateCount <= 2)
     #expect(world.counter(0, "sessionsOverBudget") > 0)
     let worst = flows.map { world.longestGap($0, from: milliseconds < 1_000 ? fall : start, to: world.now) }.max()
     tell("unprotected, a node begins anew after \(milliseconds) ms and gets no session: worst gap", worst ?? .zero)

@@ -8,6 +8,9 @@ import Testing
       ("keep-down=eth0,lan1.5", true), ("keep-down=", false), ("keep-down=eth0,", false), ("keep-down=a/b", false),
       ("keep-down=abcdefghijklmnop", false), ("interface=abcdefghijklmno", true), ("interface=..", false),
       ("wide-discovery=on", true), ("wide-discovery=yes", false), ("protect=off", true), ("protect", false),
+      ("protected-rate=0", true), ("protected-rate=8000000", true), ("protected-rate=8000001", false),
+      ("protected-rate=1M", false), ("alternates=0", true), ("alternates=7", true), ("alternates=8", false),
+      ("alternates=-1", false), ("alternates=", false), ("alternates=three", false),
       ("risk-group=eth0=duct7", true), ("risk-group=eth0=duct7,lan1.5=A.b_c-9,eth1=duct7", true),
       ("risk-group=a=b=duct7", true), ("risk-group=eth0", false), ("risk-group=eth0=", false),
       ("risk-group==duct7", false), ("risk-group=eth0=ninebytes", false), ("risk-group=eth0=du/t", false),
@@ -47,6 +50,14 @@ import Testing
     let removed = [settings.unset(.keepDown), settings.unset(.keepDown)]
     #expect(removed == [true, false])
     #expect(settings.list(.keepDown).isEmpty)
+  }
+
+  @Test func `Numbers are read, and are not there before they are set`() throws {
+    var settings = Settings()
+    #expect(settings.protectedRate == nil && settings.alternates == nil)
+    try settings.set(Array("protected-rate=250".utf8))
+    try settings.set(Array("alternates=0".utf8))
+    #expect(settings.protectedRate == 250 && settings.alternates == 0)
   }
 
   @Test func `A port's risk group is found by the port's name`() throws {

@@ -106,6 +106,14 @@ extension SystemTests {
           with: Data(try authority.control(["routes"], json: true).output.utf8))
         let laid = try #require((all as? [[String: Any]])?.first { $0["node"] as? String == "cm2" })
         #expect(laid["path"] as? [String] == [sides[0], "cm2"])
+        let one = try JSONSerialization.jsonObject(
+          with: Data(try authority.control(["routes", "cm2"], json: true).output.utf8))
+        let ways = try #require((one as? [String: Any])?["ways"] as? [[String: Any]])
+        #expect(ways.map { $0["place"] as? Int } == [0, 1])
+        #expect(ways.compactMap { $0["path"] as? [String] } == [[sides[0], "cm2"], [sides[1], "cm2"]])
+        #expect(ways.map { $0["carries"] as? String } == ["all", "protected"])
+        let text = try authority.control(["routes", "cm2"]).output
+        #expect(text.contains("ways:") && text.contains("protected"), "\(text)")
         let unknown = try authority.control(["routes", "nobody"], tolerant: true)
         #expect(unknown.status == 1 && unknown.errorOutput.contains("no node nobody"), "\(unknown)")
       }

@@ -49,6 +49,7 @@ struct JSONRenderingTests {
   }
 
   @Test func `objects in a cell are key=value`() throws {
+    #expect(try rendered(#"[{"n":"a","w":[{"p":0},{"p":1}]},{"n":"bc","w":[]}]"#) == "N   W\na   2\nbc  -\n")
     #expect(try rendered(#"[{"a":{"x":1,"y":"b"},"b":[]}]"#) == "A        B\nx=1 y=b  -\n")
   }
 
