@@ -9,7 +9,7 @@ import Topology
 @testable import Simulator
 
 @Suite struct AlternatesTests {
-  /// In a grid of 4 x 4 there are as many to each but those at the MA's own corner, which have fewer that are worth while.
+  /// In a grid of 4 x 4 there are that many to the far corner; who is nearer to the MA may have fewer different ones.
   @Test(arguments: [0, 1, 3, 7])
   func `as many alternates as the store says, both ways`(count: Int) throws {
     let world = try World(.grid(4, 4), seed: 93)
@@ -33,7 +33,7 @@ import Topology
     let corner = try #require(world.nodes[15].running?.node.uplinks.first).channel
     #expect(corner.ways.places.count { $0 != nil } == 1 + count)
 
-    // A failure on the way: an alternate takes over, or new routes where there is none.
+    // A failure on the way: the copy by the other way comes, or what is sent once is gone round where there is none.
     let flows = [(0, 15), (15, 0)].map { world.startFlow(from: $0.0, to: $0.1, every: .milliseconds(1), payload: 64) }
     world.run(for: .milliseconds(500))
     let first = try #require(world.nodes[0].running?.node.authority?.graph.path(to: ids[15]))

@@ -210,7 +210,47 @@ import Wire
     }
   }
 
-  @Test func `where all ways are in doubt the one put there longest ago is taken, and what is protected goes by two`()
+  /// What made it lose probes may be on the next way as well, so that one is asked with its first frame.
+  @Test(arguments: [true, false]) func `a way that loses probes is left for another reason`(loses: Bool) throws {
+    try twoWays(99) { node, channel, main, other, now in
+      for (number, way) in [main, other].enumerated() {
+        way.probing.sent(UInt32(7 + number), counter: 1, traffic: .bulk, isAlone: false, at: now)
+        #expect(way.probing.answered(UInt32(7 + number), at: now) != nil)
+      }
+      if loses {
+        main.probing.sent(9, counter: 2, traffic: .bulk, isAlone: false, at: now)
+        main.probing.countLoss()
+      }
+      main.callBroken(at: now)
+      node.chooseWays(channel, at: now)
+      #expect(channel.ways.main === other)
+      #expect(other.probing.isAsked == loses && other.probing.mustAnswer == loses)
+    }
+  }
+
+  /// None of them lost probes, so none is asked for that.
+  @Test func `where all ways were called broken all are asked, once in two seconds`() throws {
+    try twoWays(100) { node, channel, main, other, start in
+      for way in [main, other] {
+        way.probing.sent(7, counter: 1, traffic: .bulk, isAlone: false, at: start)
+        #expect(way.probing.answered(7, at: start) != nil)
+        way.callBroken(at: start)
+      }
+      node.chooseWays(channel, at: start)
+      #expect(channel.ways.main === main)
+      for (milliseconds, isAsked) in [(0, true), (1_999, false), (2_000, true)] as [(Int64, Bool)] {
+        let now = start + .milliseconds(milliseconds)
+        for way in [main, other] { way.callBroken(at: now) }
+        let before = other.probing.number
+        other.probing.isAsked = false
+        node.probe(main, bulk, of: channel, at: max(now, main.probing.nextProbe))
+        #expect((other.probing.number != before) == isAsked, "after \(milliseconds) ms")
+        for way in [main, other] { _ = way.probing.answered(way.probing.number, at: now) }
+      }
+    }
+  }
+
+  @Test func `where all ways are in doubt the one put there longest ago is taken, and what is protected goes by more`()
     throws
   {
     try twoWays(98) { node, channel, main, _, now in

@@ -69,6 +69,32 @@ extension SystemTests {
       }
     }
 
+    @Test(arguments: [nil, "0", "1", "2"]) func `an MA lays as many routes as its store says`(setting: String?) throws {
+      try withLaboratory(.grid(3, 3)) { laboratory in
+        let authority = laboratory.authority
+        if let setting { try laboratory.provision(authority, ["set", "alternates=\(setting)"]) }
+        let before = try Data(contentsOf: URL(fileURLWithPath: authority.store))
+        let refused = try laboratory.provision(authority, ["set", "alternates=8"], tolerant: true)
+        #expect(refused.status == 2 && refused.errorOutput.contains("0 to 7"), "\(refused)")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: authority.store)) == before)
+        var trial = try Trial(laboratory)
+        try trial.start(.ascending)
+        func count(at node: LabNode, of name: String) throws -> Int {
+          let text = try node.control(["routes", name], json: true).output
+          let document = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+          return (document?["ways"] as? [[String: Any]])?.count ?? 0
+        }
+        let wanted = 1 + (setting.flatMap { Int($0) } ?? 3)
+        let far = try #require(laboratory.nodes.first { $0.name == "cm8" })
+        var counts: [Int] = []
+        let both = try wait(upTo: 5) {
+          counts = [try count(at: authority, of: far.name), try count(at: far, of: authority.name)]
+          return counts == [wanted, wanted]
+        }
+        #expect(both != nil, "\(counts) instead of \(wanted)")
+      }
+    }
+
     @Test func `ctl routes says why this way and not another`() throws {
       try withRunningNetwork(.ring(4)) { laboratory, _ in
         let authority = laboratory.authority
