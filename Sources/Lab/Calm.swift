@@ -19,9 +19,20 @@ func calm(_ options: Options) throws -> Int32 {
       format: "%@, every core busy for %.1f minutes, %d stops of 35 ms (longest %.1f ms), seed %d: "
         + "%d links called down, %d late turns", laboratory.topology.name, minutes, figures.stops,
       figures.longestStop, seed, figures.linksDown, figures.lateTurns))
+  if let longest = figures.standstills.max(by: { $0.milliseconds < $1.milliseconds }) {
+    print(
+      String(
+        format: "  a core of this machine did not run for 20 ms or longer %d times, the longest %.1f ms",
+        figures.standstills.count, longest.milliseconds))
+    for stood in figures.standstills where stood.milliseconds >= CalmTrial.stop * 1_000 {
+      print(
+        "  core \(stood.core) stood still for \(Int(stood.milliseconds)) ms from \(stood.begun.formatted(.iso8601))")
+    }
+    for line in figures.explained { print("  at that time: \(line)") }
+  }
   for line in figures.lines.prefix(20) { print("  \(line)") }
   if !figures.isConclusive { print("  a stop lasted as long as a link may be silent: this says nothing of the links") }
-  return figures.linksDown == 0 && figures.lines.isEmpty && figures.isConclusive ? 0 : 1
+  return figures.isCalm && figures.isConclusive ? 0 : 1
 }
 
 func hellos(_ options: Options) throws -> Int32 {

@@ -1,5 +1,5 @@
 // What must not happen: a link that is called down although nothing is wrong with it. Counted while other processes load
-// every core, and while nodes are stopped for less than three hellos.
+// every core, and while nodes are stopped for less than three hellos. A core that itself does not run is told from that.
 
 import CLab
 import Foundation
@@ -9,6 +9,10 @@ public struct CalmFigures: Sendable {
   public var linksDown = 0
   /// What the nodes' logs say of it.
   public var lines: [String] = []
+  /// Those of these lines that came while a core stood still, or right behind it.
+  public var explained: [String] = []
+  /// Cores that did not run for 20 ms or longer.
+  public var standstills: [Standstill] = []
   public var stops = 0
   /// The longest stop, ms: the stopper may itself come late.
   public var longestStop = 0.0
@@ -16,6 +20,25 @@ public struct CalmFigures: Sendable {
   public var isConclusive: Bool { longestStop < 60 }
   /// Turns of nodes' loops that came late.
   public var lateTurns = 0
+
+  /// No link was called down but those whose other end did not run.
+  public var isCalm: Bool { lines.isEmpty && linksDown == explained.count }
+
+  public init() {}
+
+  /// What a standstill did is in the logs within so long, seconds: a hold and a hello.
+  private static let wake = 0.1
+
+  /// Moves the lines that a standstill explains: one of a core that did not run for as long as a node may be stopped.
+  mutating func explain() {
+    let long = standstills.filter { $0.milliseconds >= CalmTrial.stop * 1_000 }
+    let isExplained = { (line: String) in
+      guard let time = CalmTrial.time(of: line) else { return false }
+      return long.contains { $0.begun <= time && time <= $0.ended.addingTimeInterval(Self.wake) }
+    }
+    explained += lines.filter(isExplained)
+    lines.removeAll(where: isExplained)
+  }
 }
 
 public final class CalmTrial {
@@ -58,6 +81,7 @@ public final class CalmTrial {
     let before = try sum(counter)
     let lateBefore = try sum("node.link.lateLoops")
     let marks = laboratory.nodes.map { Self.complaints(in: $0).count }
+    let watch = CoreWatch()
     let busy = isLoaded ? try load() : []
     defer { for process in busy { process.stop(patience: 0.5) } }
     try body()
@@ -78,7 +102,18 @@ public final class CalmTrial {
     for (node, mark) in zip(laboratory.nodes, marks) {
       figures.lines += Self.complaints(in: node).dropFirst(mark).map { "\(node.name): \($0)" }
     }
+    figures.standstills = try watch.finish()
+    figures.explain()
     return figures
+  }
+
+  /// When a line was logged: nodes write the time at its beginning, or behind the node's name.
+  static func time(of line: String) -> Date? {
+    let format = ISO8601DateFormatter()
+    format.formatOptions = [.withInternetDateTime, .withFractionalSeconds]
+    return line.split(separator: " ").lazy.prefix(2).compactMap {
+      format.date(from: String($0.hasSuffix(":") ? $0.dropLast() : $0))
+    }.first
   }
 
   /// Lines of a node's log that call a link anything but up.

@@ -89,9 +89,20 @@ extension SystemTests {
       try withRunningNetwork(.ring(6)) { laboratory, _ in
         try pause(1)
         let figures = try CalmTrial(laboratory, seed: 7).run(seconds: 6, load: true, stops: true)
-        #expect(figures.linksDown == 0 && figures.lines.isEmpty || !figures.isConclusive, "\(figures.lines)")
+        #expect(figures.isCalm || !figures.isConclusive, "\(figures)")
         #expect(figures.stops >= 4)
       }
+    }
+
+    @Test func `a core that does not run is noted, and no other`() throws {
+      let watch = CoreWatch()
+      try pause(0.1)
+      try CoreWatch.hold(core: 0, seconds: 0.08)
+      let ended = Date()
+      try pause(0.05)
+      let stood = try watch.finish().filter { $0.milliseconds >= 60 }
+      #expect(stood.count == 1 && stood.first?.core == 0, "\(stood)")
+      #expect(abs((stood.first?.ended ?? .distantPast).timeIntervalSince(ended)) < 0.05)
     }
 
     @Test func `a link that is cut is counted among those called down`() throws {

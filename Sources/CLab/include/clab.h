@@ -48,6 +48,16 @@ void lab_send_paced(
 void lab_receive_stamped(int fd, struct lab_arrival *arrivals, size_t capacity, size_t *count, const int *ended);
 /// Stops a process and lets it go on `pause` ns later, from a thread above the nodes; returns how long it was stopped, ns.
 int64_t lab_stop_for(pid_t pid, int64_t pause);
+/// When a core began to stand still and when it ran again, nanoseconds of the monotonic clock.
+struct lab_standstill {
+  int64_t begun, ended;
+};
+/// Watches a core from the calling thread, bound to it and above everything else, until `ended` is set: notes each time it
+/// did not run for `limit` ns or more; `count` grows with them. Looks every 2 ms.
+int lab_watch_core(
+    int core, int64_t limit, struct lab_standstill *found, size_t capacity, size_t *count, const int *ended);
+/// Does nothing for `pause` ns on a core, and lets nobody else there; the calling thread ends afterwards.
+int lab_hold_core(int core, int64_t pause);
 /// Sets a flag, and reads a counter, that another thread uses.
 void lab_set(int *flag);
 size_t lab_count(const size_t *count);
