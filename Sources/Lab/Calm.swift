@@ -24,12 +24,13 @@ func calm(_ options: Options) throws -> Int32 {
       String(
         format: "  a core of this machine did not run for 20 ms or longer %d times, the longest %.1f ms",
         figures.standstills.count, longest.milliseconds))
-    for stood in figures.standstills where stood.milliseconds >= CalmTrial.stop * 1_000 {
+    for stood in figures.longStandstills {
       print(
         "  core \(stood.core) stood still for \(Int(stood.milliseconds)) ms from \(stood.begun.formatted(.iso8601))")
     }
-    for line in figures.explained { print("  at that time: \(line)") }
   }
+  let atStandstills = figures.linesAtStandstills.count
+  if atStandstills > 0 { print("  \(atStandstills) of these lines came while a core stood still:") }
   for line in figures.lines.prefix(20) { print("  \(line)") }
   if !figures.isConclusive { print("  a stop lasted as long as a link may be silent: this says nothing of the links") }
   return figures.isCalm && figures.isConclusive ? 0 : 1

@@ -1,5 +1,6 @@
 // What must not happen: a link that is called down although nothing is wrong with it. Counted while other processes load
-// every core, and while nodes are stopped for less than three hellos. A core that itself does not run is told from that.
+// every core, and while nodes are stopped for less than three hellos. What came while a core of the machine itself did not
+// run counts all the same, but is said to have.
 
 import CLab
 import Foundation
@@ -9,35 +10,35 @@ public struct CalmFigures: Sendable {
   public var linksDown = 0
   /// What the nodes' logs say of it.
   public var lines: [String] = []
-  /// Those of these lines that came while a core stood still, or right behind it.
-  public var explained: [String] = []
   /// Cores that did not run for 20 ms or longer.
   public var standstills: [Standstill] = []
   public var stops = 0
   /// The longest stop, ms: the stopper may itself come late.
   public var longestStop = 0.0
   /// No stop was as long as the silence after which a link is rightly down: three hellos of 20 ms.
-  public var isConclusive: Bool { longestStop < 60 }
+  public var isConclusive: Bool { longestStop < Self.silence }
   /// Turns of nodes' loops that came late.
   public var lateTurns = 0
 
-  /// No link was called down but those whose other end did not run.
-  public var isCalm: Bool { lines.isEmpty && linksDown == explained.count }
+  /// No link was called down.
+  public var isCalm: Bool { linksDown == 0 && lines.isEmpty }
 
   public init() {}
 
+  /// After so long a link is rightly called silent, ms: three hellos of 20 ms.
+  private static let silence = 60.0
   /// What a standstill did is in the logs within so long, seconds: a hold and a hello.
   private static let wake = 0.1
 
-  /// Moves the lines that a standstill explains: one of a core that did not run for as long as a node may be stopped.
-  mutating func explain() {
-    let long = standstills.filter { $0.milliseconds >= CalmTrial.stop * 1_000 }
-    let isExplained = { (line: String) in
+  /// Standstills for which a neighbour on that core is rightly called silent.
+  public var longStandstills: [Standstill] { standstills.filter { $0.milliseconds >= Self.silence } }
+
+  /// Those of the lines that came during one of these, or right behind it: what to look at first, and no excuse.
+  public var linesAtStandstills: [String] {
+    lines.filter { line in
       guard let time = CalmTrial.time(of: line) else { return false }
-      return long.contains { $0.begun <= time && time <= $0.ended.addingTimeInterval(Self.wake) }
+      return longStandstills.contains { $0.begun <= time && time <= $0.ended.addingTimeInterval(Self.wake) }
     }
-    explained += lines.filter(isExplained)
-    lines.removeAll(where: isExplained)
   }
 }
 
@@ -81,7 +82,7 @@ public final class CalmTrial {
     let before = try sum(counter)
     let lateBefore = try sum("node.link.lateLoops")
     let marks = laboratory.nodes.map { Self.complaints(in: $0).count }
-    let watch = CoreWatch()
+    let watch = try CoreWatch()
     let busy = isLoaded ? try load() : []
     defer { for process in busy { process.stop(patience: 0.5) } }
     try body()
@@ -103,7 +104,6 @@ public final class CalmTrial {
       figures.lines += Self.complaints(in: node).dropFirst(mark).map { "\(node.name): \($0)" }
     }
     figures.standstills = try watch.finish()
-    figures.explain()
     return figures
   }
 

@@ -18,17 +18,24 @@ public struct Standstill: Sendable, Equatable {
   }
 }
 
-/// Watches every core from threads above all processes, until `finish`.
+/// Watches every core that this process may run on, from threads above all processes, until `finish`.
 public final class CoreWatch: @unchecked Sendable {
   /// A standstill of less is not noted, seconds.
   public static let least = 0.02
+  /// So many of a core are noted, half an hour of nothing else; what comes after them is not.
   private static let capacity = 100_000
 
-  private struct Core: @unchecked Sendable {
+  private struct Notes: @unchecked Sendable {
     let found = UnsafeMutablePointer<lab_standstill>.allocate(capacity: CoreWatch.capacity)
     let count = UnsafeMutablePointer<Int>.allocate(capacity: 1)
     let ended = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
     let failure = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+
+    init() {
+      count.initialize(to: 0)
+      ended.initialize(to: 0)
+      failure.initialize(to: 0)
+    }
 
     func free() {
       found.deallocate()
@@ -38,19 +45,26 @@ public final class CoreWatch: @unchecked Sendable {
     }
   }
 
-  private let cores: [Core]
+  /// Where a thread tells what became of it.
+  private struct Held: @unchecked Sendable { let failure: UnsafeMutablePointer<Int32> }
+
+  /// Their numbers.
+  public let cores: [Int]
+  private let notes: [Notes]
   private let threads = DispatchGroup()
 
-  public init() {
-    cores = (0..<ProcessInfo.processInfo.activeProcessorCount).map { _ in Core() }
-    for (number, core) in cores.enumerated() {
-      core.count.initialize(to: 0)
-      core.ended.initialize(to: 0)
-      core.failure.initialize(to: 0)
+  /// - Throws: when the system does not say which cores there are.
+  public init() throws {
+    var numbers = [Int32](repeating: 0, count: 1_024)
+    let count = lab_cores(&numbers, Int32(numbers.count))
+    if count < 0 { throw LabError.system(call: "list the cores", code: -count) }
+    cores = numbers.prefix(Int(count)).map(Int.init)
+    notes = cores.map { _ in Notes() }
+    for (number, noted) in zip(cores, notes) {
       threads.enter()
       let thread = Thread { [threads] in
-        core.failure.pointee = lab_watch_core(
-          Int32(number), Int64(Self.least * 1e9), core.found, Self.capacity, core.count, core.ended)
+        noted.failure.pointee = lab_watch_core(
+          Int32(number), Int64(Self.least * 1e9), noted.found, Self.capacity, noted.count, noted.ended)
         threads.leave()
       }
       thread.start()
@@ -59,42 +73,43 @@ public final class CoreWatch: @unchecked Sendable {
 
   deinit {
     stop()
-    for core in cores { core.free() }
+    for noted in notes { noted.free() }
   }
 
   private func stop() {
-    for core in cores { lab_set(core.ended) }
+    for noted in notes { lab_set(noted.ended) }
     threads.wait()
   }
 
   /// Keeps a core from everything else, this watch included.
   /// - Throws: when that takes more rights.
   public static func hold(core number: Int, seconds: Double) throws {
-    let core = Core()
-    core.failure.initialize(to: 0)
+    let failure = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+    failure.initialize(to: 0)
     let done = DispatchGroup()
     done.enter()
-    Thread {
-      core.failure.pointee = lab_hold_core(Int32(number), Int64(seconds * 1e9))
+    let thread = Thread { [held = Held(failure: failure)] in
+      held.failure.pointee = lab_hold_core(Int32(number), Int64(seconds * 1e9))
       done.leave()
-    }.start()
+    }
+    thread.start()
     done.wait()
-    defer { core.free() }
-    if core.failure.pointee != 0 { throw LabError.system(call: "hold core \(number)", code: -core.failure.pointee) }
+    defer { failure.deallocate() }
+    if failure.pointee != 0 { throw LabError.system(call: "hold core \(number)", code: -failure.pointee) }
   }
 
   /// All standstills, in the order of their beginnings.
   /// - Throws: when a core could not be watched, which takes root.
   public func finish() throws -> [Standstill] {
     stop()
-    if let failure = cores.map({ $0.failure.pointee }).first(where: { $0 != 0 }) {
+    if let failure = notes.map({ $0.failure.pointee }).first(where: { $0 != 0 }) {
       throw LabError.system(call: "watch the cores", code: -failure)
     }
     let (wall, monotonic) = (Date(), lab_now())
     func date(_ time: Int64) -> Date { wall.addingTimeInterval(Double(time - monotonic) / 1e9) }
-    return cores.enumerated().flatMap { number, core in
-      (0..<core.count.pointee).map {
-        Standstill(core: number, begun: date(core.found[$0].begun), ended: date(core.found[$0].ended))
+    return zip(cores, notes).flatMap { number, noted in
+      (0..<noted.count.pointee).map {
+        Standstill(core: number, begun: date(noted.found[$0].begun), ended: date(noted.found[$0].ended))
       }
     }.sorted { $0.begun < $1.begun }
   }

@@ -89,20 +89,22 @@ extension SystemTests {
       try withRunningNetwork(.ring(6)) { laboratory, _ in
         try pause(1)
         let figures = try CalmTrial(laboratory, seed: 7).run(seconds: 6, load: true, stops: true)
-        #expect(figures.isCalm || !figures.isConclusive, "\(figures)")
+        #expect(figures.linksDown == 0 && figures.lines.isEmpty || !figures.isConclusive, "\(figures)")
         #expect(figures.stops >= 4)
       }
     }
 
-    @Test func `a core that does not run is noted, and no other`() throws {
-      let watch = CoreWatch()
+    @Test func `a core that does not run is noted, with when that was`() throws {
+      let watch = try CoreWatch()
+      let core = try #require(watch.cores.last)
       try pause(0.1)
-      try CoreWatch.hold(core: 0, seconds: 0.08)
+      let begun = Date()
+      try CoreWatch.hold(core: core, seconds: 0.08)
       let ended = Date()
       try pause(0.05)
-      let stood = try watch.finish().filter { $0.milliseconds >= 60 }
-      #expect(stood.count == 1 && stood.first?.core == 0, "\(stood)")
-      #expect(abs((stood.first?.ended ?? .distantPast).timeIntervalSince(ended)) < 0.05)
+      let stood = try watch.finish().filter { $0.milliseconds >= 60 && $0.core == core }
+      let isNear = { (one: Date, other: Date) in abs(one.timeIntervalSince(other)) < 0.02 }
+      #expect(stood.contains { isNear($0.begun, begun) && isNear($0.ended, ended) }, "\(stood)")
     }
 
     @Test func `a link that is cut is counted among those called down`() throws {

@@ -52,8 +52,10 @@ int64_t lab_stop_for(pid_t pid, int64_t pause);
 struct lab_standstill {
   int64_t begun, ended;
 };
+/// The numbers of the cores that this process may run on, at most `capacity` of them, ascending; their count, or -errno.
+int lab_cores(int *numbers, int capacity);
 /// Watches a core from the calling thread, bound to it and above everything else, until `ended` is set: notes each time it
-/// did not run for `limit` ns or more; `count` grows with them. Looks every 2 ms.
+/// did not run for `limit` ns or more; `count` grows with them up to `capacity`. Looks every 2 ms.
 int lab_watch_core(
     int core, int64_t limit, struct lab_standstill *found, size_t capacity, size_t *count, const int *ended);
 /// Does nothing for `pause` ns on a core, and lets nobody else there; the calling thread ends afterwards.
