@@ -47,20 +47,15 @@ func hellos(_ options: Options) throws -> Int32 {
     var trial = try Trial(laboratory)
     try trial.start(.ascending, limit: 30)
     try pause(min(5, seconds))
-    let hub = laboratory.nodes[1]
-    let before = hub.figures?.processorSeconds ?? .nan
-    let begun = now()
-    try pause(seconds)
-    let share = ((hub.figures?.processorSeconds ?? .nan) - before) / (now() - begun) * 100
-    let intervals = try hub.helloIntervals()
-    let limit = Double(ports) / 8
-    let isMet = share <= limit && intervals.count == ports
-    if !isMet { missed += 1 }
+    let cost = try laboratory.helloCost(of: 1, seconds: seconds)
+    if !cost.isMet { missed += 1 }
     print(
       String(
         format: "%@ %d ports, %d links up, hellos every %d to %d ms: %.2f %% of a core in %.0f s, %.2f %% for 8 ports "
-          + "(limit 1), %d KiB resident", isMet ? "ok    " : "MISSED", ports, intervals.count, intervals.min() ?? 0,
-        intervals.max() ?? 0, share, seconds, share / limit, hub.figures?.residentKiB ?? 0))
+          + "(limit 1); a bare exchange of the frames %.2f %%, ratio %.2f; %d KiB resident",
+        cost.isMet ? "ok    " : "MISSED", ports, cost.intervals.count, cost.intervals.min() ?? 0,
+        cost.intervals.max() ?? 0, cost.share, seconds, cost.share / cost.limit, cost.floor, cost.share / cost.floor,
+        cost.residentKiB))
   }
   return missed == 0 ? 0 : 1
 }

@@ -121,6 +121,16 @@ extension SystemTests {
         #expect(figures.linksDown == 2 && figures.lines.count == 2, "\(figures.lines)")
       }
     }
+
+    @Test func `what hellos cost is set beside a bare exchange of the same frames`() throws {
+      try withRunningNetwork(.star(4)) { laboratory, _ in
+        let cost = try laboratory.helloCost(of: 1, seconds: 3)
+        #expect(cost.ports == 4 && cost.intervals == [20, 20, 20, 20])
+        // Seconds are judged no further than that both ran; the kernel tells a process's time in steps of 10 ms.
+        #expect(cost.floor > 0.01 && cost.floor < 100 && cost.share > 0, "\(cost)")
+        #expect(laboratory.nodes.allSatisfy { !$0.isRunning })
+      }
+    }
   }
 }
 
